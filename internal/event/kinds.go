@@ -1,0 +1,124 @@
+package event
+
+// Kind is an event's stable name: family and act, dotted.
+type Kind string
+
+// Described is a kind with the sentence that documents it.
+type Described struct {
+	Kind Kind
+	Text string
+	// Alert says that a person has to act: the pages show it first.
+	Alert bool
+}
+
+// The kinds. Add one here and nowhere else.
+const (
+	ProviderCreated Kind = "provider.created"
+	ProviderUpdated Kind = "provider.updated"
+	ProviderDeleted Kind = "provider.deleted"
+	MailboxCreated  Kind = "mailbox.created"
+	MailboxUpdated  Kind = "mailbox.updated"
+	MailboxDeleted  Kind = "mailbox.deleted"
+	MailboxPaused   Kind = "mailbox.paused"
+	MailboxResumed  Kind = "mailbox.resumed"
+	MailboxTested   Kind = "mailbox.tested"
+
+	LinkCreated      Kind = "authorization.link_created"
+	AttemptStarted   Kind = "authorization.attempt_started"
+	AttemptRefused   Kind = "authorization.refused"
+	AttemptGranted   Kind = "authorization.granted"
+	LinkExpired      Kind = "authorization.expired"
+	LinkCancelled    Kind = "authorization.cancelled"
+	GrantQuarantined Kind = "grant.quarantined"
+
+	GrantCreated       Kind = "grant.created"
+	GrantReplaced      Kind = "grant.replaced"
+	GrantRefreshed     Kind = "grant.refreshed"
+	GrantRefreshFailed Kind = "grant.refresh_failed"
+	GrantDead          Kind = "grant.dead"
+	GrantRecovered     Kind = "grant.recovered"
+	GrantSuspended     Kind = "grant.suspended"
+	GrantRevoked       Kind = "grant.revoked"
+	GrantLateAnswer    Kind = "grant.late_answer"
+	GrantReleased      Kind = "grant.quarantine_released"
+	GrantDropped       Kind = "grant.quarantine_dropped"
+
+	MessageReceived Kind = "message.received"
+	FolderReset     Kind = "fetch.folder_reset"
+	FetchStopped    Kind = "fetch.stopped"
+	FetchResumed    Kind = "fetch.resumed"
+
+	SubmissionAccepted Kind = "submission.accepted"
+	SubmissionRetrying Kind = "submission.retrying"
+	SubmissionSent     Kind = "submission.sent"
+	SubmissionFailed   Kind = "submission.failed"
+	SubmissionExpired  Kind = "submission.expired"
+
+	WebhookCreated  Kind = "webhook.created"
+	WebhookUpdated  Kind = "webhook.updated"
+	WebhookDeleted  Kind = "webhook.deleted"
+	WebhookDisabled Kind = "webhook.disabled"
+	DeliveryParked  Kind = "webhook.delivery_parked"
+
+	OperatorCreated  Kind = "operator.created"
+	OperatorSignedIn Kind = "operator.signed_in"
+	SignInRefused    Kind = "operator.sign_in_refused"
+	APIKeyCreated    Kind = "api_key.created"
+	APIKeyDeleted    Kind = "api_key.deleted"
+	KeysRotated      Kind = "keys.rotated"
+	RefreshSilent    Kind = "broker.silent"
+)
+
+// Kinds lists every kind in the order of the documents.
+func Kinds() []Described {
+	return []Described{
+		{ProviderCreated, "A provider was added.", false},
+		{ProviderUpdated, "A provider was changed.", false},
+		{ProviderDeleted, "A provider was removed.", false},
+		{MailboxCreated, "A mailbox was added.", false},
+		{MailboxUpdated, "A mailbox was changed.", false},
+		{MailboxDeleted, "A mailbox was removed.", false},
+		{MailboxPaused, "A mailbox was paused by an operator.", false},
+		{MailboxResumed, "A paused mailbox goes on.", false},
+		{MailboxTested, "A mailbox was tested.", false},
+		{LinkCreated, "An authorization link was made.", false},
+		{AttemptStarted, "Somebody opened the authorization link and started to sign in.", false},
+		{AttemptRefused, "An authorization attempt was refused; nothing was stored.", true},
+		{AttemptGranted, "The mailbox owner authorised the mailbox.", false},
+		{LinkExpired, "An authorization link expired unused.", false},
+		{LinkCancelled, "An authorization link was cancelled.", false},
+		{GrantQuarantined, "An authorization could not be verified yet and waits in quarantine.", true},
+		{GrantCreated, "The mailbox has its first grant.", false},
+		{GrantReplaced, "A new authorization replaced the grant.", false},
+		{GrantRefreshed, "The access token was renewed.", false},
+		{GrantRefreshFailed, "Renewing the access token failed; it is tried again.", false},
+		{GrantDead, "The authorization server no longer honours the grant; the mailbox must be authorised again.", true},
+		{GrantRecovered, "Renewal works again after failures.", false},
+		{GrantSuspended, "The grant is suspended until the changed mailbox is verified anew.", true},
+		{GrantRevoked, "The grant was ended by an operator.", false},
+		{GrantLateAnswer, "An answer to a refresh came after another process had taken over; it is kept aside.", false},
+		{GrantReleased, "A quarantined authorization was verified and is now in use.", false},
+		{GrantDropped, "A quarantined authorization was dropped.", true},
+		{MessageReceived, "A message arrived.", false},
+		{FolderReset, "The mail server numbered a folder anew; it was read again without doubling messages.", false},
+		{FetchStopped, "Receiving stopped; the cause says why.", true},
+		{FetchResumed, "Receiving works again.", false},
+		{SubmissionAccepted, "A message was accepted for sending.", false},
+		{SubmissionRetrying, "Sending failed for now; it is tried again.", false},
+		{SubmissionSent, "A message was sent.", false},
+		{SubmissionFailed, "A message cannot be sent.", true},
+		{SubmissionExpired, "A message waited longer than allowed and will not be sent.", true},
+		{WebhookCreated, "A webhook was added.", false},
+		{WebhookUpdated, "A webhook was changed.", false},
+		{WebhookDeleted, "A webhook was removed.", false},
+		{WebhookDisabled, "A webhook was switched off because its receiver answered 410 Gone.", true},
+		{DeliveryParked, "A delivery failed for too long and was put aside; the rest goes on.", true},
+		{OperatorCreated, "An operator was added.", false},
+		{OperatorSignedIn, "An operator signed in.", false},
+		{SignInRefused, "A sign-in was refused.", false},
+		{APIKeyCreated, "An API key was made.", false},
+		{APIKeyDeleted, "An API key was removed.", false},
+		{KeysRotated, "The sealing key was rotated.", false},
+		{RefreshSilent, "The refresh loop has not run for too long.", true},
+	}
+}
