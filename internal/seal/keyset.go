@@ -157,7 +157,7 @@ func (k *Keyset) Seal(s Secret, where []byte) (Sealed, error) {
 	}
 	k.mu.RLock()
 	defer k.mu.RUnlock()
-	c, err := k.aead.Encrypt([]byte(s.value), where)
+	c, err := k.aead.Encrypt([]byte(s.Reveal()), where)
 	if err != nil {
 		return Sealed{}, fmt.Errorf("seal: %w", err)
 	}
@@ -180,7 +180,7 @@ func (k *Keyset) Unseal(s Sealed, where []byte) (Secret, error) {
 			Remedy: "Restore the key file that belongs to this database.", Err: err,
 		}
 	}
-	return Secret{value: string(p)}, nil
+	return NewSecret(string(p)), nil
 }
 
 // Reseal seals an already sealed value under the primary key; changed is false

@@ -22,6 +22,7 @@ func TestSecret_NeverShowsItself(t *testing.T) {
 		S seal.Secret
 		P *seal.Secret
 	}{s, &s}
+	hidden := struct{ s seal.Secret }{s}
 	asJSON, err := json.Marshal(holder)
 	if err != nil {
 		t.Fatal(err)
@@ -30,6 +31,7 @@ func TestSecret_NeverShowsItself(t *testing.T) {
 	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "s", s, "h", holder)
 	for _, out := range []string{
 		fmt.Sprint(s), fmt.Sprintf("%v %+v %#v %q %x %s %d", s, holder, holder, s, s, s, s),
+		fmt.Sprintf("%v %+v %#v", hidden, hidden, &hidden),
 		string(asJSON), log.String(), fmt.Errorf("wrapped %v", s).Error(),
 	} {
 		if strings.Contains(out, marker) || strings.Contains(out, fmt.Sprintf("%x", marker)) {

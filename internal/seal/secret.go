@@ -12,6 +12,7 @@ import (
 	"crypto/subtle"
 	"fmt"
 	"log/slog"
+	"unique"
 )
 
 // Placeholder is what every printed Secret looks like.
@@ -20,20 +21,34 @@ const Placeholder = "[secret]"
 // Secret is a value that must not be seen: a refresh, access or ID token, a
 // client secret, an app password, an authorization code, a code verifier.
 // The zero value is "no secret".
-type Secret struct{ value string }
+//
+// The value stands behind a handle, not in the struct: fmt does not call the
+// methods of an unexported field and would print a plain string held there.
+// Two secrets with the same value are ==.
+type Secret struct{ value unique.Handle[string] }
 
 // NewSecret wraps a value on its way in.
-func NewSecret(value string) Secret { return Secret{value: value} }
+func NewSecret(value string) Secret {
+	if value == "" {
+		return Secret{}
+	}
+	return Secret{value: unique.Make(value)}
+}
 
 // Reveal gives the value. Every call of it is a place to review.
-func (s Secret) Reveal() string { return s.value }
+func (s Secret) Reveal() string {
+	if s.IsZero() {
+		return ""
+	}
+	return s.value.Value()
+}
 
 // IsZero reports whether there is no secret.
-func (s Secret) IsZero() bool { return s.value == "" }
+func (s Secret) IsZero() bool { return s == Secret{} }
 
 // Equal compares in constant time.
 func (s Secret) Equal(o Secret) bool {
-	return subtle.ConstantTimeCompare([]byte(s.value), []byte(o.value)) == 1
+	return subtle.ConstantTimeCompare([]byte(s.Reveal()), []byte(o.Reveal())) == 1
 }
 
 // String gives the placeholder, whatever the value.
