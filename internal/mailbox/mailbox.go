@@ -3,15 +3,15 @@
 //
 // # States of a grant
 //
-//	            authorise, verified                 invalid_grant
-//	 (none) ───────────────────────────▶ active ───────────────────▶ dead
-//	    │                                 │  ▲                         │
-//	    │ authorise, undecided    mailbox │  │ verified anew           │ authorise
-//	    ▼                         changed ▼  │                         ▼
-//	 quarantine ── verified ──▶       suspended                     active
-//	    │ refused or 24 h
-//	    ▼
-//	 (nothing stored)          active, suspended, dead ── revoke ──▶ revoked
+//	           authorise, verified                 invalid_grant
+//	(none) ───────────────────────────▶ active ───────────────────▶ dead
+//	   │                                 │  ▲                         │
+//	   │ authorise, undecided    mailbox │  │ verified anew           │ authorise
+//	   ▼                         changed ▼  │                         ▼
+//	quarantine ── verified ──▶       suspended                     active
+//	   │ refused or 24 h
+//	   ▼
+//	(nothing stored)          active, suspended, dead ── revoke ──▶ revoked
 //
 // A quarantined authorization lives beside the grant, in a row of its own: it
 // is never lent and never replaces a working grant before it is verified.

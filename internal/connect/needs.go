@@ -1,0 +1,227 @@
+package connect
+
+import (
+	"context"
+	"time"
+
+	"github.com/mailgrant/mailgrant/internal/event"
+	"github.com/mailgrant/mailgrant/internal/mailbox"
+	"github.com/mailgrant/mailgrant/internal/protocol"
+	"github.com/mailgrant/mailgrant/internal/provider"
+	"github.com/mailgrant/mailgrant/internal/seal"
+)
+
+// ProviderStore keeps providers with their sealed client secrets.
+type ProviderStore interface {
+	// Provider gives one by name; "provider.unknown" (NotFound) when there is none.
+	Provider(ctx context.Context, name string) (provider.Record, []SealedSecret, error)
+	// Providers gives all, by name.
+	Providers(ctx context.Context) ([]provider.Record, error)
+	// SaveProvider inserts (IfVersion 0) or replaces record and secrets, only
+	// over the version that was read ("provider.changed", Conflict); inserting a name
+	// that exists is "provider.exists" (Conflict). With Suspend, active grants of its
+	// mailboxes become suspended.
+	SaveProvider(ctx context.Context, s SaveProvider) error
+	// DeleteProvider removes one that no mailbox uses ("provider.in_use", Conflict).
+	DeleteProvider(ctx context.Context, name string, e event.Event) error
+}
+
+// SealedSecret is a client secret at rest, sealed to provider, issuer, client
+// id and the origin of the token endpoint.
+type SealedSecret struct {
+	ID        string
+	Sealed    seal.Sealed
+	ExpiresAt time.Time
+}
+
+// SaveProvider is a provider to write.
+type SaveProvider struct {
+	Record    provider.Record // Version already raised
+	Secrets   []SealedSecret
+	IfVersion int64
+	Suspend   bool
+	Event     event.Event
+}
+
+// MailboxStore keeps mailboxes.
+type MailboxStore interface {
+	// Mailbox gives one by normalised address; "mailbox.unknown" (NotFound) when there is none.
+	Mailbox(ctx context.Context, address string) (mailbox.Mailbox, error)
+	// MailboxByID gives one by ID; "mailbox.unknown" likewise.
+	MailboxByID(ctx context.Context, id string) (mailbox.Mailbox, error)
+	// Mailboxes gives those whose address sorts after the cursor, with their
+	// grants' state, at most limit.
+	Mailboxes(ctx context.Context, after string, limit int) ([]Listed, error)
+	// SaveMailbox inserts (IfVersion 0) or replaces; "mailbox.exists" and
+	// "mailbox.changed" (Conflict) as for providers; "provider.unknown" when its provider
+	// is gone. With Suspend, an active grant becomes suspended in the same transaction.
+	SaveMailbox(ctx context.Context, s SaveMailbox) error
+	// DeleteMailbox removes it with grant, cursors, messages and links.
+	DeleteMailbox(ctx context.Context, id string, e event.Event) error
+}
+
+// SaveMailbox is a mailbox to write.
+type SaveMailbox struct {
+	Mailbox   mailbox.Mailbox // Version already raised
+	IfVersion int64
+	Suspend   bool
+	Events    []event.Event
+}
+
+// Listed is a mailbox with what a list shows of its state.
+type Listed struct {
+	Mailbox       mailbox.Mailbox
+	State         mailbox.GrantState // empty: not authorised yet
+	Verdict       mailbox.Verdict
+	Display       string
+	Quarantined   bool
+	NextRefreshAt time.Time
+	LastRefreshAt time.Time
+	LastMailAt    time.Time
+	Failures      int
+	Cause         string
+	CauseText     string
+}
+
+// LinkStore keeps one-time authorization links and their attempts. Only hashes
+// of the link, the state and the browser binding are kept.
+type LinkStore interface {
+	// CreateLink stores a link and cancels earlier pending ones of the mailbox.
+	CreateLink(ctx context.Context, l Link, e event.Event) error
+	// LinkByHash gives the link with this SHA-256; "link.unknown" (NotFound).
+	LinkByHash(ctx context.Context, hash []byte) (Link, error)
+	// LinkByID gives the link with this ID; "link.unknown".
+	LinkByID(ctx context.Context, id string) (Link, error)
+	// StartAttempt stores an attempt and counts it, only while the link is
+	// pending, unexpired and below MaxAttempts ("link.spent", Conflict). An
+	// earlier open attempt of the link stays redeemable.
+	StartAttempt(ctx context.Context, a Attempt, now time.Time, e event.Event) error
+	// TakeAttempt gives an attempt by its state's hash and closes it in the same
+	// transaction, so that a second callback finds it closed: "attempt.used"
+	// (Conflict); "attempt.unknown" (NotFound) when the state is none of ours.
+	TakeAttempt(ctx context.Context, stateHash []byte, now time.Time) (Attempt, Link, error)
+	// RefuseAttempt records how an attempt failed, as the link's last attempt;
+	// the link becomes refused when its attempts are used up.
+	RefuseAttempt(ctx context.Context, r Refusal) error
+	// CancelLink ends a pending link; "link.spent" (Conflict) otherwise.
+	CancelLink(ctx context.Context, id string, e event.Event) error
+	// ExpireLinks marks pending links past their end, with their events, and
+	// removes the sealed remains of attempts older than a day.
+	ExpireLinks(ctx context.Context, now time.Time) (int, error)
+}
+
+// The states of a link, as the API spells them.
+const (
+	LinkPending   = "pending"
+	LinkGranted   = "granted"
+	LinkRefused   = "refused"
+	LinkExpired   = "expired"
+	LinkCancelled = "cancelled"
+)
+
+// MaxAttempts bounds the attempts at one link.
+const MaxAttempts = 5
+
+// Link is a one-time authorization link.
+type Link struct {
+	ID           string
+	Hash         []byte // SHA-256 of the secret part of the URL
+	MailboxID    string
+	State        string
+	Attempts     int
+	LastAttempt  *Outcome // the last finished attempt; nil: none yet
+	AllowSubject string   // a Subject.Key that may replace another; empty: only the present one
+	CreatedBy    event.Actor
+	CreatedAt    time.Time
+	ExpiresAt    time.Time
+}
+
+// Outcome is how an attempt ended, in words for people and names for programs.
+type Outcome struct {
+	AttemptID string          `json:"attempt_id"`
+	At        time.Time       `json:"at"`
+	OK        bool            `json:"ok"`
+	Verdict   mailbox.Verdict `json:"verdict,omitempty"`
+	Expected  string          `json:"expected,omitempty"`  // the address whose sign-in was expected
+	SignedIn  string          `json:"signed_in,omitempty"` // who signed in, as the provider names them
+	Cause     string          `json:"cause,omitempty"`     // fault ID
+	Text      string          `json:"text"`
+	Remedy    string          `json:"remedy,omitempty"`
+	Who       []string        `json:"who,omitempty"`
+	Reference string          `json:"reference,omitempty"` // the provider's correlation id
+}
+
+// Attempt is one authorization request on its way.
+type Attempt struct {
+	ID          string
+	LinkID      string
+	MailboxID   string
+	StateHash   []byte      // SHA-256 of the state parameter
+	BindingHash []byte      // SHA-256 of the browser's cookie
+	Verifier    seal.Sealed // PKCE code verifier, sealed to seal.Where("attempt", ID, "verifier")
+	Nonce       seal.Sealed // sealed to seal.Where("attempt", ID, "nonce")
+	Prompt      string      // the prompt that was sent
+	CreatedAt   time.Time
+	ExpiresAt   time.Time
+}
+
+// Refusal is a finished attempt that stored nothing.
+type Refusal struct {
+	LinkID  string
+	Outcome Outcome
+	Event   event.Event
+}
+
+// GrantStore adopts and ends grants.
+type GrantStore interface {
+	// Grant gives a mailbox's grant; "grant.none" (NotFound).
+	Grant(ctx context.Context, mailboxID string) (mailbox.Grant, error)
+	// AccessTokens gives the stored access tokens of a mailbox.
+	AccessTokens(ctx context.Context, mailboxID string) ([]mailbox.AccessToken, error)
+	// Adopt makes a verified authorization the grant: it replaces what was
+	// there, raises the fence (so that a refresh under way cannot overwrite
+	// it), stores access tokens, spends the link, removes a quarantine row and
+	// writes the events. It refuses with "mailbox.changed" (Conflict) when the mailbox is
+	// no longer at IfMailboxVersion.
+	Adopt(ctx context.Context, a Adoption) error
+	// Quarantine stores or replaces the mailbox's quarantine row, spends the
+	// link and writes the event; an existing grant is not touched.
+	Quarantine(ctx context.Context, q mailbox.Quarantine, spent SpentLink, e event.Event) error
+	// QuarantineOf gives a mailbox's quarantine row; nil when there is none.
+	QuarantineOf(ctx context.Context, mailboxID string) (*mailbox.Quarantine, error)
+	// DueQuarantines lists rows whose NextTryAt has come.
+	DueQuarantines(ctx context.Context, now time.Time, limit int) ([]mailbox.Quarantine, error)
+	// RetryQuarantine moves NextTryAt on and counts the try.
+	RetryQuarantine(ctx context.Context, mailboxID string, nextTryAt time.Time, cause, text string) error
+	// DropQuarantine removes the row with its event.
+	DropQuarantine(ctx context.Context, mailboxID string, e event.Event) error
+	// EndGrant moves the grant to revoked and forgets its tokens, with the event.
+	EndGrant(ctx context.Context, mailboxID string, now time.Time, e event.Event) error
+}
+
+// SpentLink is the link an attempt came by, with how it ended.
+type SpentLink struct {
+	LinkID  string
+	Outcome Outcome
+}
+
+// Adoption is a verified authorization.
+type Adoption struct {
+	Grant            mailbox.Grant // without lease; the store raises the fence of the row it replaces
+	Access           []mailbox.AccessToken
+	IfMailboxVersion int64
+	Link             SpentLink // zero LinkID: released from quarantine
+	Now              time.Time
+	Events           []event.Event
+}
+
+// EventStore writes an event that accompanies no other change.
+type EventStore interface {
+	WriteEvent(ctx context.Context, e event.Event) error
+}
+
+// Probes finds the prober of a protocol; nil when the protocol has none.
+type Probes func(protocol.Name) protocol.Prober
+
+// Kinds finds a provider's kind by name; false when there is none.
+type Kinds func(name string) (provider.Kind, bool)

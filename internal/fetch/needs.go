@@ -1,0 +1,84 @@
+package fetch
+
+import (
+	"context"
+	"time"
+
+	"github.com/mailgrant/mailgrant/internal/event"
+	"github.com/mailgrant/mailgrant/internal/mailbox"
+	"github.com/mailgrant/mailgrant/internal/message"
+	"github.com/mailgrant/mailgrant/internal/protocol"
+	"github.com/mailgrant/mailgrant/internal/provider"
+	"github.com/mailgrant/mailgrant/internal/seal"
+	"github.com/mailgrant/mailgrant/internal/work"
+)
+
+// Store keeps cursors, messages and who watches which mailbox.
+type Store interface {
+	// ClaimWatches takes or renews leases of mailboxes that receive, are not
+	// paused and have an active grant: those this owner holds, and free ones up
+	// to limit. It gives every mailbox the owner now holds.
+	ClaimWatches(ctx context.Context, owner string, now, until time.Time, limit int) ([]Watch, error)
+	// ReleaseWatches gives back every lease of the owner.
+	ReleaseWatches(ctx context.Context, owner string) error
+	// Cursor gives where a folder was left; the zero Cursor when never read.
+	Cursor(ctx context.Context, mailboxID, folder string) (message.Cursor, error)
+	// Keep stores messages, their events (which wake webhooks) and the cursor in one
+	// transaction, under the watch's fence ("work.fenced", Conflict). A message whose
+	// folder, UIDVALIDITY and UID are stored already is passed over without
+	// event. It gives how many were new.
+	Keep(ctx context.Context, k Keep) (int, error)
+	// ResetFolder starts a folder over under a new UIDVALIDITY, with its event, under
+	// the fence. With Known, messages whose Message-ID and size hash is stored
+	// are recognised by Keep and not handed on again.
+	ResetFolder(ctx context.Context, mailboxID string, fence int64, folder string, c message.Cursor, e event.Event) error
+	// Purge removes messages past their retention, at most limit; it gives how many.
+	Purge(ctx context.Context, now time.Time, limit int) (int, error)
+	// WriteEvent writes an event of the watch itself (stopped, resumed).
+	WriteEvent(ctx context.Context, e event.Event) error
+}
+
+// Watch is a mailbox to watch under a lease.
+type Watch struct {
+	Mailbox mailbox.Mailbox
+	Lease   work.Lease
+}
+
+// Keep is a batch of messages of one folder.
+type Keep struct {
+	MailboxID string
+	Fence     int64
+	Folder    string
+	Cursor    message.Cursor // after the batch
+	Messages  []Stored
+	Now       time.Time
+}
+
+// Stored is a message with its parsed form, its digest (SHA-256 of the raw
+// bytes: tells a message apart when a folder is numbered anew) and its event.
+type Stored struct {
+	ID        string
+	Received  message.Received // Raw is kept in rows of at most 256 KiB
+	Parsed    message.Parsed
+	Digest    []byte
+	ExpiresAt time.Time // end of retention
+	Event     event.Event
+}
+
+// Lender lends access tokens.
+type Lender interface {
+	// Lend gives an access token of the mailbox for a resource that is good for
+	// at least minTTL.
+	Lend(ctx context.Context, mailboxID, resource string, minTTL time.Duration) (seal.Secret, time.Time, error)
+	// Refused tells the broker that a server refused this access token although it had
+	// not expired, so that the next Lend renews it.
+	Refused(ctx context.Context, mailboxID, resource string, accessToken seal.Secret)
+}
+
+// Directory opens a provider by name, for its preset endpoints.
+type Directory interface {
+	Registration(ctx context.Context, providerName string) (provider.Kind, provider.Registration, error)
+}
+
+// Readers finds the reader of a protocol; nil when there is none.
+type Readers func(protocol.Name) protocol.Reader

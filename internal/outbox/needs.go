@@ -1,0 +1,145 @@
+package outbox
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/mailgrant/mailgrant/internal/event"
+	"github.com/mailgrant/mailgrant/internal/mailbox"
+	"github.com/mailgrant/mailgrant/internal/message"
+	"github.com/mailgrant/mailgrant/internal/protocol"
+	"github.com/mailgrant/mailgrant/internal/provider"
+	"github.com/mailgrant/mailgrant/internal/seal"
+	"github.com/mailgrant/mailgrant/internal/work"
+)
+
+// State is where a submission stands, as the API spells it.
+type State string
+
+// The states.
+const (
+	Queued  State = "queued"
+	Sending State = "sending"
+	Sent    State = "sent"
+	Failed  State = "failed"
+	Expired State = "expired"
+)
+
+// Submission is a message accepted for sending. It is accepted once per
+// IdempotencyKey and Caller.
+type Submission struct {
+	ID                 string
+	MailboxID          string
+	Mailbox            string // address
+	Caller             string // who accepted it: the scope of the idempotency key
+	IdempotencyKey     string // empty: none was given
+	BodyDigest         []byte // SHA-256 of the request: another body under the same key is refused
+	Envelope           message.Envelope
+	MessageID          string // header field, without brackets
+	Subject            string
+	Size               int64
+	State              State
+	PossiblyDuplicated bool
+	Attempts           int
+	Lease              work.Lease
+	// InData says that the message was on the wire in an attempt whose outcome nobody
+	// recorded: it may have been sent.
+	InData        bool
+	NextAttemptAt time.Time
+	ExpiresAt     time.Time
+	CreatedAt     time.Time
+	SettledAt     time.Time
+	Reply         string // the server's last reply, shortened
+	Cause         string
+	CauseText     string
+	Remedy        string
+}
+
+// Store keeps submissions. Accept, Settle and Retry enqueue the job that wakes the work in
+// their own transaction.
+type Store interface {
+	// Accept stores a submission with its raw message (rows of at most 256 KiB), its
+	// event and its job. With a key that this caller used before it changes
+	// nothing and gives the earlier submission: replayed is true; another body
+	// under it is "submission.key_reused" (Invalid).
+	Accept(ctx context.Context, s Submission, raw []byte, e event.Event) (accepted Submission, replayed bool, err error)
+	// Submission gives one by ID; "submission.unknown" (NotFound).
+	Submission(ctx context.Context, id string) (Submission, error)
+	// Raw opens the stored message.
+	Raw(ctx context.Context, id string) (io.ReadCloser, error)
+	// ClaimSubmission takes the lease of a queued submission that is due, or of
+	// one in sending whose lease has run out, and makes it sending. The fault
+	// "work.none" (NotFound) says there is nothing to do; "work.later" (Conflict) that it
+	// is not due yet, with the submission as it stands.
+	ClaimSubmission(ctx context.Context, id, owner string, now, until time.Time) (Submission, error)
+	// EnterData marks, under the fence and before the first byte of the message, that
+	// it goes on the wire now.
+	EnterData(ctx context.Context, id string, fence int64) error
+	// Settle ends a submission: sent, failed or expired, under the fence ("work.fenced").
+	Settle(ctx context.Context, s Settlement) error
+	// Retry puts it back to queued until NextAttemptAt, under the fence.
+	Retry(ctx context.Context, r Retry) error
+	// DueSubmissions lists IDs that are due or whose lease has run out: the sweep that heals
+	// lost jobs.
+	DueSubmissions(ctx context.Context, now time.Time, limit int) ([]string, error)
+	// PurgeSubmissions removes settled ones older than the retention; it gives how many.
+	PurgeSubmissions(ctx context.Context, settledBefore time.Time, limit int) (int, error)
+}
+
+// Settlement is a final outcome.
+type Settlement struct {
+	ID                 string
+	Fence              int64
+	State              State
+	PossiblyDuplicated bool
+	Reply              string
+	Cause              string
+	CauseText          string
+	Remedy             string
+	Now                time.Time
+	Event              event.Event
+}
+
+// Retry is a passing failure. Attempted says whether it counts as an attempt.
+type Retry struct {
+	ID            string
+	Fence         int64
+	NextAttemptAt time.Time
+	Attempted     bool
+	InData        bool // still unknown whether the message was accepted
+	Reply         string
+	Cause         string
+	CauseText     string
+	Remedy        string
+	Now           time.Time
+	Event         event.Event // zero Kind: none (waiting for the rate budget is no news)
+}
+
+// Lender lends access tokens; see the broker.
+type Lender interface {
+	Lend(ctx context.Context, mailboxID, resource string, minTTL time.Duration) (seal.Secret, time.Time, error)
+	Refused(ctx context.Context, mailboxID, resource string, accessToken seal.Secret)
+}
+
+// Directory names mailboxes and opens providers.
+type Directory interface {
+	Mailbox(ctx context.Context, address string) (mailbox.Mailbox, error)
+	MailboxByID(ctx context.Context, id string) (mailbox.Mailbox, error)
+	Registration(ctx context.Context, providerName string) (provider.Kind, provider.Registration, error)
+}
+
+// Senders finds the sender of a protocol; nil when there is none.
+type Senders func(protocol.Name) protocol.Sender
+
+// SentFinders finds what can look into the sent messages of a mailbox; nil when
+// nothing can.
+type SentFinders func(protocol.Name) protocol.SentFinder
+
+// Filter selects submissions, newest first; Before is the ID of the last one seen.
+type Filter struct {
+	MailboxIDs []string // empty: all
+	States     []State
+	Before     string
+	Limit      int
+}
