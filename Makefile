@@ -84,8 +84,12 @@ $(ASSETS)/htmx.LICENSE.txt: node_modules/.package-lock.json
 	@install -D -m 0644 node_modules/htmx.org/LICENSE $@
 
 .PHONY: servers
-servers: ## install the servers and the browser that the tests run against (Debian; root)
+servers: internal/testbed/oidc/node_modules/.package-lock.json ## install the servers and the browser that the tests run against (Debian; root)
 	@./scripts/install-test-servers
+
+internal/testbed/oidc/node_modules/.package-lock.json: internal/testbed/oidc/package-lock.json
+	cd internal/testbed/oidc && $(NPM)
+	@touch $@
 
 .PHONY: clean
 clean: ## remove everything that was made, and nothing else
