@@ -1,0 +1,78 @@
+package access
+
+import (
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/base64"
+	"fmt"
+	"strings"
+
+	"golang.org/x/crypto/argon2"
+
+	"github.com/mailgrant/mailgrant/internal/fault"
+)
+
+// Argon2id's cost: 64 MiB, three passes, two lanes (RFC 9106 section 4, the
+// second recommended choice with one pass of memory saved for small machines).
+const (
+	argonTime    = 3
+	argonMemory  = 64 * 1024 // KiB
+	argonThreads = 2
+	argonSalt    = 16
+	argonKey     = 32
+)
+
+// MinPassword is the fewest characters of an operator's password (NIST SP
+// 800-63B: length counts, composition rules do not).
+const MinPassword = 12
+
+// hashPassword gives the encoded Argon2id hash of a password.
+func hashPassword(password string) (string, error) {
+	if n := len([]rune(password)); n < MinPassword || len(password) > 1024 {
+		return "", &fault.Error{
+			ID: "access.weak_password", Kind: fault.Invalid, Field: "password",
+			Text:   fmt.Sprintf("The password has %d characters; at least %d are needed.", n, MinPassword),
+			Who:    []fault.Who{fault.Operator},
+			Remedy: "Choose a longer one: a sentence is easiest to remember.",
+		}
+	}
+	salt := make([]byte, argonSalt)
+	if _, err := rand.Read(salt); err != nil {
+		return "", fmt.Errorf("make a salt: %w", err)
+	}
+	key := argon2.IDKey([]byte(password), salt, argonTime, argonMemory, argonThreads, argonKey)
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, argonMemory, argonTime, argonThreads,
+		base64.RawStdEncoding.EncodeToString(salt), base64.RawStdEncoding.EncodeToString(key)), nil
+}
+
+// passwordMatches compares a password with an encoded hash in constant time. A
+// hash of costs beyond our own is refused, so that a damaged row cannot make a
+// sign-in arbitrarily expensive.
+func passwordMatches(encoded, password string) bool {
+	parts := strings.Split(encoded, "$")
+	if len(parts) != 6 || parts[1] != "argon2id" || len(password) > 1024 {
+		return false
+	}
+	var version int
+	var memory, time uint32
+	var threads uint8
+	if _, err := fmt.Sscanf(parts[2], "v=%d", &version); err != nil || version != argon2.Version {
+		return false
+	}
+	if _, err := fmt.Sscanf(parts[3], "m=%d,t=%d,p=%d", &memory, &time, &threads); err != nil {
+		return false
+	}
+	if memory > 4*argonMemory || time > 4*argonTime || threads == 0 || time == 0 {
+		return false
+	}
+	salt, err := base64.RawStdEncoding.DecodeString(parts[4])
+	if err != nil {
+		return false
+	}
+	want, err := base64.RawStdEncoding.DecodeString(parts[5])
+	if err != nil || len(want) != argonKey {
+		return false
+	}
+	got := argon2.IDKey([]byte(password), salt, time, memory, threads, uint32(len(want)))
+	return subtle.ConstantTimeCompare(got, want) == 1
+}

@@ -1,0 +1,127 @@
+// Package webhook delivers events to programs: signed after the Standard
+// Webhooks specification, in order per webhook and mailbox, at least once.
+//
+// Deliveries wait in our own tables, written in the transaction of the event;
+// a job only wakes the work. The head of a queue is tried until the receiver
+// answers 2xx; after a day of failure it is parked with an alert and the rest
+// goes on. The delivery's ID is the webhook-id header and stays the same over
+// retries, so that a receiver can drop doubles. 410 Gone switches the webhook
+// off. Private networks are refused when dialling, unless the server's own
+// configuration allows them; redirects are not followed.
+package webhook
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/mailgrant/mailgrant/internal/egress"
+	"github.com/mailgrant/mailgrant/internal/fault"
+	"github.com/mailgrant/mailgrant/internal/seal"
+)
+
+const (
+	firstWait   = 5 * time.Second
+	longestWait = time.Hour
+	leaseMargin = 15 * time.Second
+	sweepEvery  = 30 * time.Second
+)
+
+// Options shapes the room.
+type Options struct {
+	Store  Store
+	Keys   *seal.Keyset
+	Guard  *egress.Guard // nil: a guard without exceptions
+	Owner  string        // names this process in leases
+	Logger *slog.Logger
+	Now    func() time.Time // nil: the real clock
+
+	Timeout time.Duration // of one attempt; default 15 s
+	GiveUp  time.Duration // from the first attempt to parking; default 24 h
+}
+
+// Webhooks keeps webhooks and delivers to them.
+type Webhooks struct {
+	store   Store
+	keys    *seal.Keyset
+	guard   *egress.Guard
+	owner   string
+	log     *slog.Logger
+	now     func() time.Time
+	timeout time.Duration
+	giveUp  time.Duration
+
+	mu      sync.Mutex
+	clients map[[sha256.Size]byte]*http.Client // by CAPEM
+}
+
+// New makes the room.
+func New(o Options) *Webhooks {
+	if o.Guard == nil {
+		o.Guard = &egress.Guard{}
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Timeout == 0 {
+		o.Timeout = 15 * time.Second
+	}
+	if o.GiveUp == 0 {
+		o.GiveUp = 24 * time.Hour
+	}
+	return &Webhooks{
+		store: o.Store, keys: o.Keys, guard: o.Guard, owner: o.Owner, log: o.Logger, now: o.Now,
+		timeout: o.Timeout, giveUp: o.GiveUp, clients: map[[sha256.Size]byte]*http.Client{},
+	}
+}
+
+// client gives the HTTP client for a webhook's trust; clients are kept, so
+// that connections are.
+func (w *Webhooks) client(h Webhook) (*http.Client, error) {
+	key := sha256.Sum256([]byte(h.CAPEM))
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if c, ok := w.clients[key]; ok {
+		return c, nil
+	}
+	c, err := egress.New(egress.Options{Timeout: w.timeout, ExtraCAs: []byte(h.CAPEM), Guard: w.guard})
+	if err != nil {
+		return nil, fmt.Errorf("make a client for the webhook %s: %w", h.Name, err)
+	}
+	w.clients[key] = c
+	return c, nil
+}
+
+// Replay puts a parked or delivered delivery back at the head of its queue.
+func (w *Webhooks) Replay(ctx context.Context, deliveryID string) error {
+	return w.store.Replay(ctx, deliveryID, w.now())
+}
+
+// Run sweeps for queues whose job was lost, until ctx ends. Jobs do the rest.
+func (w *Webhooks) Run(ctx context.Context) error {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		queues, err := w.store.DueQueues(ctx, w.now(), 100)
+		if err != nil && ctx.Err() == nil {
+			w.log.Warn("look for due deliveries", "error", fault.Of(err))
+		}
+		for _, q := range queues {
+			if err := w.Drain(ctx, q.WebhookID, q.MailboxID); err != nil && ctx.Err() == nil {
+				w.log.Warn("deliver", "webhook_id", q.WebhookID, "error", fault.Of(err))
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
