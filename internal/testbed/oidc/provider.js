@@ -73,10 +73,9 @@ const provider = new Provider(settings.issuer, {
   expiresWithSession: async () => false,
   formats: {
     customizers: {
-      // Dovecot 2.3 accepts no other type, and finds the key in a folder named by azp.
+      // Dovecot 2.3 accepts no other type.
       jwt: async (ctx, token, parts) => {
         parts.header = { ...parts.header, typ: 'JWT' };
-        parts.payload.azp = token.clientId;
       },
     },
   },
