@@ -5,11 +5,8 @@ import (
 	"bytes"
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"io"
 	"net"
-	"regexp"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,6 +17,9 @@ const (
 	// maxCommandLine bounds a line of a command; longest is AUTHENTICATE with
 	// its access token.
 	maxCommandLine = 64 << 10
+	// maxArgument bounds a literal that is not a message. The library takes no
+	// longer one, and loses its place when it refuses.
+	maxArgument = 4096
 	// maxDiscard bounds the literals of a refused command that are read past.
 	maxDiscard = 64 << 20
 	// maxBadCommands is how many commands a client may get wrong, or send
@@ -99,7 +99,7 @@ func (d *imapDialect) Write(p []byte) (int, error) {
 		line := strings.TrimSuffix(string(p[:min(len(p), 300)]), "\r\n")
 		reply, tagged := strings.CutPrefix(line, d.current.tag+" ")
 		switch {
-		case tagged:
+		case tagged && isStatus(reply): // and not the middle of a message
 			if d.current.verb == "AUTHENTICATE" && strings.HasPrefix(reply, "OK ") {
 				reply = "OK AUTHENTICATE completed."
 			}
@@ -119,6 +119,11 @@ func (d *imapDialect) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	return d.stream().Write(p)
+}
+
+func isStatus(reply string) bool {
+	word, _, _ := strings.Cut(reply, " ")
+	return word == "OK" || word == "NO" || word == "BAD"
 }
 
 func (d *imapDialect) writeLocked(text string) error {
@@ -176,6 +181,10 @@ func (d *imapDialect) Read(p []byte) (int, error) {
 			continue
 		}
 		if d.midway {
+			if literalSize(line) > maxArgument {
+				_ = d.say("* BAD Command Argument Error. 11\r\n" + goodbye) // it is over either way
+				return 0, io.EOF
+			}
 			d.expectLiteral(line)
 			d.pending = line
 			return d.handOn(p)
@@ -209,40 +218,6 @@ func (d *imapDialect) line() ([]byte, error) {
 		return nil, err
 	}
 	return bytes.Clone(slice), nil
-}
-
-// literalEnd matches the announcement of a literal at the end of a line.
-var literalEnd = regexp.MustCompile(`\{([0-9]{1,10})(\+?)\}\r?\n$`)
-
-// expectLiteral notes whether the line ends in a literal.
-func (d *imapDialect) expectLiteral(line []byte) {
-	d.midway = false
-	m := literalEnd.FindSubmatch(line)
-	if m == nil {
-		return
-	}
-	size, err := strconv.ParseInt(string(m[1]), 10, 64)
-	if err != nil {
-		return
-	}
-	d.midway, d.literal, d.waits = true, size, len(m[2]) == 0
-}
-
-// abandonLiteral drops a literal whose command the library has refused
-// already: one that waits for leave is never sent, any other is read past.
-func (d *imapDialect) abandonLiteral() error {
-	d.out.Lock()
-	open := d.current.open
-	d.out.Unlock()
-	if !d.midway || open {
-		return nil
-	}
-	size, waits := d.literal, d.waits
-	d.literal, d.midway = 0, false
-	if waits || size == 0 {
-		return nil
-	}
-	return d.skipLiterals(fmt.Appendf(nil, "{%d+}\r\n", size))
 }
 
 // idling says whether IDLE has not ended yet.
@@ -285,6 +260,10 @@ func (d *imapDialect) command(line []byte) ([]byte, error) {
 		return d.identify(line)
 	case verb == "LOGOUT":
 		return line, nil
+	case verb == "APPEND" && literalSize(line) > MaxMessageBytes:
+		return d.refuse(line, "NO [TOOBIG] The message exceeds the maximum size.")
+	case verb != "APPEND" && literalSize(line) > maxArgument:
+		return d.wrong(line, "BAD Command Argument Error. 11")
 	case !d.session.signedIn:
 		return d.beforeSignIn(line, verb, args)
 	case verb == "AUTHENTICATE" || verb == "LOGIN":
@@ -393,27 +372,6 @@ func (d *imapDialect) refuse(line []byte, reply string) ([]byte, error) {
 		return nil, err
 	}
 	return nil, d.skipLiterals(line)
-}
-
-// skipLiterals reads past what the client sends without waiting after line.
-func (d *imapDialect) skipLiterals(line []byte) error {
-	budget := int64(maxDiscard)
-	for {
-		m := literalEnd.FindSubmatch(line)
-		if m == nil || len(m[2]) == 0 {
-			return nil
-		}
-		size, err := strconv.ParseInt(string(m[1]), 10, 64)
-		if budget -= size; err != nil || budget < 0 {
-			return io.EOF
-		}
-		if _, err := io.CopyN(io.Discard, d.in, size); err != nil {
-			return err
-		}
-		if line, err = d.line(); err != nil {
-			return err
-		}
-	}
 }
 
 // knownVerb says whether Exchange has the command.

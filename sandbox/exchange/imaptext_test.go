@@ -2,6 +2,8 @@ package exchange_test
 
 import (
 	"crypto/tls"
+	"errors"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -93,6 +95,29 @@ func TestIMAPDialogue(t *testing.T) {
 		}
 		d.want("* BYE Connection closed. 14")
 		d.wantEnd()
+	})
+
+	t.Run("literals that are too large do not confuse what follows", func(t *testing.T) {
+		d := r.dialogue(t, r.imap, true)
+		d.want(greeting)
+		d.send("a LOGIN {5000+}\r\n%s {3+}\r\nabc", strings.Repeat("x\r\n12", 1000))
+		d.until("a ")
+		d.send("b LOGIN {5000}")
+		d.until("b ")
+		d.send("c AUTHENTICATE XOAUTH2 %s", encoded(as(adele, adele)))
+		d.want("c OK AUTHENTICATE completed.")
+		d.send("d APPEND INBOX {40000000}")
+		d.until("d NO ")
+		d.send("e APPEND Nowhere {12+}\r\na: b\r\n\r\nc d")
+		d.want("e NO [TRYCREATE] Nowhere doesn't exist.")
+		d.send("f APPEND INBOX {12}")
+		d.until("+ ")
+		d.send("a: b\r\n\r\nc d")
+		d.until("f OK ")
+		d.send("g APPEND INBOX {37000000+}\r\n%s", strings.Repeat("12345678\r\n", 3_700_000))
+		d.until("g NO ")
+		d.send("h NOOP")
+		d.want("h OK NOOP completed")
 	})
 
 	t.Run("a line without end is cut off", func(t *testing.T) {
@@ -303,7 +328,11 @@ func TestIMAPFaults(t *testing.T) {
 		}
 		d.send("DONE")
 		d.send("d NOOP")
-		// Nothing is to come; that it stays so is shown by cutting from outside.
+		_ = d.conn.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+		if line, err := d.in.ReadString('\n'); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("not silent: %q, %v", line, err)
+		}
+		_ = d.conn.SetReadDeadline(time.Now().Add(patient))
 		if n := r.CutConnections(adele); n != 1 {
 			t.Errorf("cut %d connections", n)
 		}

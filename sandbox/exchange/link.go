@@ -148,15 +148,14 @@ func (l *link) stream() net.Conn {
 // cut closes the connection without a word, whatever it is doing.
 func (l *link) cut() { _ = l.raw.Close() }
 
-// Close ends the connection in order; the servers call it last of all.
+// Close ends the connection in order; the servers call it last of all. Who sees
+// the end on the wire can rely on the connection not being counted any more.
 func (l *link) Close() error {
+	l.x.mu.Lock()
+	delete(l.x.links, l)
+	l.x.mu.Unlock()
 	err := l.stream().Close()
-	l.forget.Do(func() {
-		l.x.mu.Lock()
-		delete(l.x.links, l)
-		l.x.mu.Unlock()
-		l.x.drain.Done()
-	})
+	l.forget.Do(l.x.drain.Done)
 	return err
 }
 

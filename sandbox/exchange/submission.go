@@ -106,7 +106,7 @@ func (s *smtpSession) submitLocked(m submission) (reply, reason string) {
 func authorsOf(raw []byte) ([]string, error) {
 	header, err := textproto.ReadHeader(bufio.NewReader(bytes.NewReader(raw)))
 	if err != nil {
-		return nil, fmt.Errorf("header: %w", err)
+		return nil, fmt.Errorf("the header cannot be read: %w", err)
 	}
 	// Names in charsets that nobody knows must not make an address unreadable.
 	parser := mail.AddressParser{WordDecoder: &mime.WordDecoder{
@@ -117,7 +117,7 @@ func authorsOf(raw []byte) ([]string, error) {
 	for fields.Next() {
 		list, err := parser.ParseList(fields.Value())
 		if err != nil {
-			return nil, fmt.Errorf("From field: %w", err)
+			return nil, fmt.Errorf("the From field cannot be read: %w", err)
 		}
 		for _, address := range list {
 			authors = append(authors, address.Address)
