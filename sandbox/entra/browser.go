@@ -1,0 +1,90 @@
+package entra
+
+import (
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/mailgrant/mailgrant/sandbox/directory"
+)
+
+// browser is what Entra remembers of one browser: who is signed in there, in the order of signing in.
+type browser struct {
+	id       string
+	sessions []session
+}
+
+// session is one remembered user.
+type session struct {
+	userID string
+	at     time.Time
+}
+
+// browserOf finds the browser's record by its cookie, or begins one and sets the cookie.
+//
+// The cookie is HttpOnly. It is SameSite=Lax, since an authorization request is a navigation from another site; None would need
+// Secure, which plain HTTP on 127.0.0.1 cannot have in every browser.
+func (s *Server) browserOf(x *exchange) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if cookie, err := x.request.Cookie(s.cookieName); err == nil {
+		if _, known := s.browsers[cookie.Value]; known {
+			return cookie.Value
+		}
+	}
+	b := &browser{id: directory.RandomText()}
+	s.browsers[b.id] = b
+	http.SetCookie(x, &http.Cookie{
+		Name: s.cookieName, Value: b.id, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: x.request.TLS != nil,
+	})
+	return b.id
+}
+
+// signedIn lists who is signed in to a browser, and drops those whose session has ended meanwhile.
+func (s *Server) signedIn(browserID string) ([]session, []directory.User) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b, known := s.browsers[browserID]
+	if !known {
+		return nil, nil
+	}
+	var users []directory.User
+	b.sessions = slices.DeleteFunc(b.sessions, func(one session) bool {
+		user, found := s.world.UserByID(one.userID)
+		if !found || endedSince(one.at, user.SessionsRevokedAt) || endedSince(one.at, user.PasswordChangedAt) {
+			return true
+		}
+		users = append(users, user)
+		return false
+	})
+	return slices.Clone(b.sessions), users
+}
+
+// endedSince says whether something that began at start was ended by an event, which is zero if it never happened.
+func endedSince(start, event time.Time) bool { return !event.IsZero() && !start.After(event) }
+
+// remember notes that the user signed in to the browser.
+func (s *Server) remember(browserID string, user directory.User, at time.Time) session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	one := session{userID: user.ObjectID, at: at}
+	if b, known := s.browsers[browserID]; known {
+		b.sessions = slices.DeleteFunc(b.sessions, func(old session) bool { return old.userID == user.ObjectID })
+		b.sessions = append(b.sessions, one)
+	}
+	return one
+}
+
+// forget signs everybody out of the browser.
+func (s *Server) forget(browserID string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if b, known := s.browsers[browserID]; known {
+		b.sessions = nil
+	}
+	for id, f := range s.flows {
+		if f.browserID == browserID {
+			delete(s.flows, id)
+		}
+	}
+}
