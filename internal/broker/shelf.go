@@ -1,0 +1,194 @@
+package broker
+
+import (
+	"sync"
+	"time"
+
+	"github.com/mailgrant/mailgrant/internal/fault"
+	"github.com/mailgrant/mailgrant/internal/seal"
+)
+
+const (
+	// leastTTL is the least that a lent access token is good for, whatever was
+	// asked: the borrower's clock may differ, and it has yet to connect.
+	leastTTL = 30 * time.Second
+	// refusedPause is the least time between two renewals of a mailbox that a
+	// mail server's refusal caused.
+	refusedPause = time.Minute
+)
+
+type key struct{ mailboxID, resource string }
+
+// entry is an opened access token. It is never changed, only replaced.
+type entry struct {
+	token    seal.Secret
+	obtained time.Time
+	expires  time.Time
+	checked  time.Time // when the store last confirmed it: the moment before it was asked
+	secrets  int64     // the grant's SecretsVersion then; unknownVersion after an own refresh
+	mailbox  int64     // the mailbox's Version then
+}
+
+// unknownVersion stands for a version nobody read yet: an entry with it is read again at the
+// next check; a back-off with it binds whatever the version.
+const unknownVersion = -1
+
+// good reports whether the token is good for minTTL, or for as long as one can
+// ask of a token with this life.
+func (e *entry) good(now time.Time, minTTL time.Duration) bool {
+	need := max(minTTL, leastTTL)
+	if !e.obtained.IsZero() && e.expires.After(e.obtained) {
+		need = min(need, e.expires.Sub(e.obtained)/10*9)
+	}
+	return now.Before(e.expires) && e.expires.Sub(now) >= need
+}
+
+// valid reports whether the token has not ended.
+func (e *entry) valid(now time.Time) bool { return now.Before(e.expires) }
+
+// wait is a back-off after a failed renewal, for the grant as it was then.
+type wait struct {
+	until   time.Time
+	secrets int64
+	fault   *fault.Error
+}
+
+// failure is the failure again, with the time that is left.
+func (w wait) failure(now time.Time) error {
+	f := *w.fault
+	if f.Kind != fault.Dead {
+		f.RetryAfter = w.until.Sub(now)
+	}
+	return &f
+}
+
+// shelf holds what a process keeps in memory per mailbox and resource: the
+// opened access token, the one a server refused, and the running back-off.
+type shelf struct {
+	mu      sync.RWMutex
+	held    map[key]*entry
+	refused map[key]seal.Secret
+	forced  map[string]time.Time // last renewal caused by a refusal, by mailbox
+	waits   map[key]wait
+}
+
+func newShelf() *shelf {
+	return &shelf{
+		held: map[key]*entry{}, refused: map[key]seal.Secret{},
+		forced: map[string]time.Time{}, waits: map[key]wait{},
+	}
+}
+
+func (s *shelf) find(k key) *entry {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.held[k]
+}
+
+func (s *shelf) put(k key, e *entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held[k] = e
+}
+
+func (s *shelf) drop(k key) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.held, k)
+}
+
+func (s *shelf) forget(mailboxID string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for k := range s.held {
+		if k.mailboxID == mailboxID {
+			delete(s.held, k)
+		}
+	}
+	for k := range s.waits {
+		if k.mailboxID == mailboxID {
+			delete(s.waits, k)
+		}
+	}
+}
+
+// refuse notes a refused token and takes it off the shelf, so that the next
+// Lend thinks about it.
+func (s *shelf) refuse(k key, token seal.Secret) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refused[k] = token
+	delete(s.held, k)
+}
+
+// mustRenew reports whether a refusal of this token calls for a renewal now.
+// A token that is younger than the pause was renewed for that very reason, here or in
+// another process, and is lent on.
+func (s *shelf) mustRenew(k key, e *entry, now time.Time) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	bad, ok := s.refused[k]
+	return ok && bad == e.token && now.Sub(e.obtained) >= refusedPause && now.Sub(s.forced[k.mailboxID]) >= refusedPause
+}
+
+// isRefused reports whether a server refused this very token.
+func (s *shelf) isRefused(k key, token seal.Secret) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	bad, ok := s.refused[k]
+	return ok && bad == token
+}
+
+func (s *shelf) force(mailboxID string, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forced[mailboxID] = now
+}
+
+func (s *shelf) backOff(k key, w wait) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waits[k] = w
+}
+
+// renewed ends the back-off and the refusal of a key.
+func (s *shelf) renewed(k key, e *entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held[k] = e
+	delete(s.waits, k)
+	if s.refused[k] != e.token {
+		delete(s.refused, k)
+	}
+}
+
+// waiting gives the back-off that binds a key at now. A grant whose tokens
+// changed since (a new authorization, another process's success) is not bound.
+func (s *shelf) waiting(k key, secrets int64, now time.Time) (wait, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	w, ok := s.waits[k]
+	return w, ok && (w.secrets == secrets || w.secrets == unknownVersion) && now.Before(w.until)
+}
+
+// sweep removes what has ended, so that memory follows the mailboxes in use.
+func (s *shelf) sweep(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for k, e := range s.held {
+		if !e.valid(now) {
+			delete(s.held, k)
+			delete(s.refused, k)
+		}
+	}
+	for k, w := range s.waits {
+		if now.After(w.until) {
+			delete(s.waits, k)
+		}
+	}
+	for id, at := range s.forced {
+		if now.Sub(at) > refusedPause {
+			delete(s.forced, id)
+		}
+	}
+}
