@@ -15,18 +15,22 @@ import (
 	"time"
 )
 
-// keeperScript starts a server, passes on its exit code, and ends it when file descriptor 3 is closed: by us, or by the kernel
-// when the test binary is gone. Its first argument is the signal that ends the server in order, the second a folder to remove
-// afterwards (or nothing), the rest the server's command line.
+// keeperScript starts a server, passes on its exit code, and ends it when file descriptor 3 is closed: by us, who say a word
+// before, or by the kernel when the test binary is gone. Then nobody is left to remove the server's folder, and the keeper does.
+// Its first argument is the signal that ends the server in order, the second that folder, the rest the server's command line.
 const keeperScript = `
-signal=$1; remove=$2; shift 2
+signal=$1; folder=$2; shift 2
 "$@" 3<&- </dev/null &
 child=$!
-( cat <&3 >/dev/null; kill -"$signal" "$child"; sleep 15; kill -KILL "$child" ) 2>/dev/null &
+(
+  word=$(cat <&3)
+  [ -n "$word" ] || touch "$folder/.abandoned"
+  kill -"$signal" "$child"; sleep 15; kill -KILL "$child"
+) 2>/dev/null &
 watch=$!
 wait "$child"; code=$?
 kill "$watch" 2>/dev/null
-[ -z "$remove" ] || rm -rf "$remove"
+[ ! -e "$folder/.abandoned" ] || rm -rf "$folder"
 exit "$code"
 `
 
@@ -37,11 +41,10 @@ const startLimit = 90 * time.Second
 type command struct {
 	name   string   // for messages
 	args   []string // program and arguments
-	dir    string   // working folder; its log is written there
+	dir    string   // the server's own folder; its log is written there
 	env    []string // added to the environment
 	runAs  *identity
 	signal string // ends the server in order: "TERM", "INT"
-	remove string // a folder the keeper removes in the end, for a server that outlives its test
 }
 
 // kept is a running server and its keeper.
@@ -69,7 +72,7 @@ func start(c command) (*kept, error) {
 	defer closeQuietly(hold)
 
 	k.rope = rope
-	k.cmd = exec.Command("/bin/sh", append([]string{"-c", keeperScript, "keeper", c.signal, c.remove}, c.args...)...)
+	k.cmd = exec.Command("/bin/sh", append([]string{"-c", keeperScript, "keeper", c.signal, c.dir}, c.args...)...)
 	k.cmd.Dir = c.dir
 	k.cmd.Env = append(os.Environ(), c.env...)
 	k.cmd.Stdout, k.cmd.Stderr = log, log
@@ -88,6 +91,8 @@ func start(c command) (*kept, error) {
 
 // stop ends the server in order and waits until it is gone.
 func (k *kept) stop() {
+	// A server that has exited by itself has no keeper to read the word, and needs none.
+	_, _ = k.rope.WriteString("stop")
 	closeQuietly(k.rope)
 	<-k.done
 }

@@ -24,11 +24,10 @@ const (
 
 // Postgres is a running PostgreSQL server of the newest installed version, with fsync on.
 type Postgres struct {
-	bin    string // folder of the server's programs
-	dir    string // holds data, socket and log
-	port   int
-	runAs  *identity
-	remove string
+	bin   string // folder of the server's programs
+	dir   string // holds data, socket and log
+	port  int
+	runAs *identity
 
 	server    *kept
 	databases int
@@ -50,7 +49,6 @@ func StartPostgres(t testing.TB) *Postgres {
 	defer shared.Unlock()
 	if shared.postgres == nil {
 		p := newPostgres(t)
-		p.remove = p.dir
 		if err := p.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -164,7 +162,7 @@ func (p *Postgres) Start() error {
 	for name, value := range settings {
 		args = append(args, "-c", name+"="+value)
 	}
-	server, err := start(command{name: "postgres", args: args, dir: p.dir, runAs: p.runAs, signal: "INT", remove: p.remove})
+	server, err := start(command{name: "postgres", args: args, dir: p.dir, runAs: p.runAs, signal: "INT"})
 	if err != nil {
 		return err
 	}
