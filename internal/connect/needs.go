@@ -29,8 +29,11 @@ type ProviderStore interface {
 // SealedSecret is a client secret at rest, sealed to provider, issuer, client
 // id and the origin of the token endpoint.
 type SealedSecret struct {
-	ID        string
-	Sealed    seal.Sealed
+	ID     string
+	Sealed seal.Sealed
+	// Where is the associated data it is sealed with, kept beside it so that a
+	// rotation of the keys can seal it anew. Unsealing always recomputes it.
+	Where     []byte
 	ExpiresAt time.Time
 }
 
@@ -149,6 +152,9 @@ type Outcome struct {
 	Remedy    string          `json:"remedy,omitempty"`
 	Who       []string        `json:"who,omitempty"`
 	Reference string          `json:"reference,omitempty"` // the provider's correlation id
+	// Subject is the stable key of who signed in, where an operator could allow
+	// exactly this person by it (Link.AllowSubject).
+	Subject string `json:"subject,omitempty"`
 }
 
 // Attempt is one authorization request on its way.
@@ -191,12 +197,24 @@ type GrantStore interface {
 	QuarantineOf(ctx context.Context, mailboxID string) (*mailbox.Quarantine, error)
 	// DueQuarantines lists rows whose NextTryAt has come.
 	DueQuarantines(ctx context.Context, now time.Time, limit int) ([]mailbox.Quarantine, error)
-	// RetryQuarantine moves NextTryAt on and counts the try.
+	// RetryQuarantine moves NextTryAt on and keeps why (the try was counted by
+	// ClaimQuarantine).
 	RetryQuarantine(ctx context.Context, mailboxID string, nextTryAt time.Time, cause, text string) error
 	// DropQuarantine removes the row with its event.
 	DropQuarantine(ctx context.Context, mailboxID string, e event.Event) error
 	// EndGrant moves the grant to revoked and forgets its tokens, with the event.
 	EndGrant(ctx context.Context, mailboxID string, now time.Time, e event.Event) error
+}
+
+// QuarantineStore keeps two processes from trying the same quarantined
+// authorization at once, and keeps what a try rotated.
+type QuarantineStore interface {
+	// ClaimQuarantine moves NextTryAt on to until and counts the try, only while
+	// the row still counts tries; else it changes nothing and gives
+	// "work.leased" (Conflict): another process is at it, or it is gone.
+	ClaimQuarantine(ctx context.Context, mailboxID string, tries int, until time.Time) error
+	// RotateQuarantine replaces the row's refresh token.
+	RotateQuarantine(ctx context.Context, mailboxID string, refreshToken seal.Sealed) error
 }
 
 // SpentLink is the link an attempt came by, with how it ended.
@@ -218,6 +236,12 @@ type Adoption struct {
 // EventStore writes an event that accompanies no other change.
 type EventStore interface {
 	WriteEvent(ctx context.Context, e event.Event) error
+}
+
+// Keys seals secrets for their place and opens them again; *seal.Keyset is one.
+type Keys interface {
+	Seal(s seal.Secret, where []byte) (seal.Sealed, error)
+	Unseal(s seal.Sealed, where []byte) (seal.Secret, error)
 }
 
 // Probes finds the prober of a protocol; nil when the protocol has none.

@@ -1,0 +1,24 @@
+package store
+
+// dialect is everything in which the two databases' SQL differs.
+type dialect struct {
+	// name is "sqlite" or "postgres".
+	name string
+	// forUpdate ends a SELECT whose rows the transaction is about to change.
+	// SQLite has only one writer at a time and needs none.
+	forUpdate string
+	// skipLocked ends a SELECT that passes over rows another transaction holds.
+	skipLocked string
+	// oneEventWriter, where not empty, is run before events are written: it lets
+	// one transaction at a time do so until it ends.
+	oneEventWriter string
+}
+
+var sqliteDialect = dialect{name: "sqlite"}
+
+var postgresDialect = dialect{
+	name:           "postgres",
+	forUpdate:      " FOR UPDATE",
+	skipLocked:     " FOR UPDATE SKIP LOCKED",
+	oneEventWriter: "SELECT pg_advisory_xact_lock(7236280114)",
+}

@@ -1,0 +1,105 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/mailgrant/mailgrant/internal/connect"
+	"github.com/mailgrant/mailgrant/internal/event"
+	"github.com/mailgrant/mailgrant/internal/mailbox"
+)
+
+const quarantineColumns = `mailbox_id, subject, display, verdict, scopes, refresh_token, connected_by, created_at, expires_at, next_try_at,
+	tries, cause, cause_text`
+
+func scanQuarantine(q *mailbox.Quarantine) []any {
+	return []any{
+		&q.MailboxID, from(&q.Subject), &q.Display, &q.Verdict, from(&q.Scopes), shut(&q.RefreshToken), &q.ConnectedBy,
+		at(&q.CreatedAt), at(&q.ExpiresAt), at(&q.NextTryAt), &q.Tries, &q.Cause, &q.CauseText,
+	}
+}
+
+// Quarantine implements connect.GrantStore.
+func (s *Store) Quarantine(ctx context.Context, q mailbox.Quarantine, spent connect.SpentLink, e event.Event) error {
+	return s.change(ctx, "put the authorization into quarantine", func(t *tx) error {
+		subject, err := text(q.Subject)
+		if err != nil {
+			return err
+		}
+		if err := t.spend(spent); err != nil {
+			return err
+		}
+		_, err = t.exec(`
+			INSERT INTO quarantines (`+quarantineColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+			ON CONFLICT (mailbox_id) DO UPDATE SET subject = excluded.subject, display = excluded.display, verdict = excluded.verdict,
+				scopes = excluded.scopes, refresh_token = excluded.refresh_token, connected_by = excluded.connected_by,
+				created_at = excluded.created_at, expires_at = excluded.expires_at, next_try_at = excluded.next_try_at,
+				tries = excluded.tries, cause = excluded.cause, cause_text = excluded.cause_text`,
+			q.MailboxID, subject, plain(q.Display), string(q.Verdict), list(q.Scopes), bytesOf(q.RefreshToken), plain(q.ConnectedBy),
+			stamp(q.CreatedAt), stamp(q.ExpiresAt), stamp(q.NextTryAt), q.Tries, q.Cause, plain(q.CauseText))
+		if isReference(err) {
+			return noMailbox()
+		}
+		if err != nil {
+			return err
+		}
+		return t.addEvents(e)
+	})
+}
+
+// QuarantineOf implements connect.GrantStore.
+func (s *Store) QuarantineOf(ctx context.Context, mailboxID string) (*mailbox.Quarantine, error) {
+	var q mailbox.Quarantine
+	err := s.read.QueryRowContext(ctx, "SELECT "+quarantineColumns+" FROM quarantines WHERE mailbox_id = $1", mailboxID).Scan(scanQuarantine(&q)...)
+	if absent(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fail(ctx, "read the quarantine", err)
+	}
+	return &q, nil
+}
+
+// DueQuarantines implements connect.GrantStore.
+func (s *Store) DueQuarantines(ctx context.Context, now time.Time, limit int) ([]mailbox.Quarantine, error) {
+	var due []mailbox.Quarantine
+	err := s.rows(ctx, "SELECT "+quarantineColumns+" FROM quarantines WHERE next_try_at <= $1 ORDER BY next_try_at LIMIT $2",
+		[]any{stamp(now), atMost(limit)}, func(row scanner) error {
+			var q mailbox.Quarantine
+			err := row.Scan(scanQuarantine(&q)...)
+			due = append(due, q)
+			return err
+		})
+	return due, fail(ctx, "list due quarantines", err)
+}
+
+func noQuarantine() error {
+	return unknown("quarantine.none", "No authorization of this mailbox waits in quarantine.", "Nothing to do.")
+}
+
+// RetryQuarantine implements connect.GrantStore.
+func (s *Store) RetryQuarantine(ctx context.Context, mailboxID string, nextTryAt time.Time, cause, causeText string) error {
+	return s.change(ctx, "put off the quarantine", func(t *tx) error {
+		n, err := t.exec("UPDATE quarantines SET next_try_at = $2, tries = tries + 1, cause = $3, cause_text = $4 WHERE mailbox_id = $1",
+			mailboxID, stamp(nextTryAt), cause, plain(causeText))
+		if err == nil && n == 0 {
+			return noQuarantine()
+		}
+		return err
+	})
+}
+
+// DropQuarantine implements connect.GrantStore. Of two that drop the same row
+// only one writes the event.
+func (s *Store) DropQuarantine(ctx context.Context, mailboxID string, e event.Event) error {
+	return s.change(ctx, "drop the quarantine", func(t *tx) error {
+		n, err := t.exec("DELETE FROM quarantines WHERE mailbox_id = $1", mailboxID)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return noQuarantine()
+		}
+		return t.addEvents(e)
+	})
+}

@@ -1,0 +1,90 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// Store is an open database. It is safe for concurrent use.
+type Store struct {
+	write   *sql.DB // SQLite: one connection; PostgreSQL: the pool
+	read    *sql.DB // SQLite: read-only connections; PostgreSQL: the same pool
+	dialect dialect
+	url     string
+	now     func() time.Time
+	log     *slog.Logger
+	queue   atomic.Pointer[Enqueuer]
+}
+
+// Options say what to open.
+type Options struct {
+	// URL is the path of an SQLite file, which is made when it does not exist,
+	// or a PostgreSQL URL (postgres://…).
+	URL string
+	// Now is the clock for the few times the caller does not hand in (when an
+	// API key was last used, when a session has ended); nil: time.Now.
+	Now func() time.Time
+	// Logger; nil: nothing is logged.
+	Logger *slog.Logger
+	// AllowLazyDisk lets a PostgreSQL whose fsync is off be opened. For tests only:
+	// a power failure then loses what was acknowledged.
+	AllowLazyDisk bool
+}
+
+// Open opens the database and brings its schema up to date. A database that a
+// newer Mailgrant has written, or one that does not write durably, is refused.
+func Open(ctx context.Context, o Options) (*Store, error) {
+	s := &Store{url: o.URL, now: o.Now, log: o.Logger}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	var err error
+	if isPostgres(o.URL) {
+		err = s.openPostgres(ctx, o)
+	} else {
+		err = s.openSQLite(o)
+	}
+	if err == nil {
+		err = s.migrate(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(fail(ctx, "open the database", err), s.Close())
+	}
+	return s, nil
+}
+
+func isPostgres(url string) bool {
+	return strings.HasPrefix(url, "postgres://") || strings.HasPrefix(url, "postgresql://")
+}
+
+// Close gives back every connection. A transaction under way is rolled back
+// when its context ends.
+func (s *Store) Close() error {
+	var errs []error
+	if s.read != nil && s.read != s.write {
+		errs = append(errs, s.read.Close())
+	}
+	if s.write != nil {
+		errs = append(errs, s.write.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Ping asks the database for a sign of life, to tell whether requests can be
+// served.
+func (s *Store) Ping(ctx context.Context) error {
+	var one int64
+	err := s.read.QueryRowContext(ctx, "SELECT 1").Scan(&one)
+	return fail(ctx, "ask the database for a sign of life", err)
+}
+
+// Dialect is "sqlite" or "postgres".
+func (s *Store) Dialect() string { return s.dialect.name }
