@@ -14,6 +14,7 @@
 // Replies are Exchange's where they are known: the greeting and capabilities of
 // IMAP, "NO AUTHENTICATE failed." without a JSON challenge, "BAD User is
 // authenticated but not connected." followed by "* BYE Connection closed. 14",
+// "* BYE Session invalidated - AccessTokenExpired" when the access token runs out,
 // and the 235, 250, 421, 430, 432, 530, 535, 550, 552 and 554 replies of
 // submission. Both protocol libraries have some texts of their own, so each
 // connection runs through a small dialect (imapdialect.go, smtpdialect.go) that
@@ -21,8 +22,9 @@
 //
 // # Deviations
 //
-//   - Completion texts of IMAP commands other than AUTHENTICATE, and replies to
-//     malformed arguments on both protocols, are the libraries' own wording.
+//   - Untagged OK texts of SELECT ("UIDs valid"), "+ idling", "UID FETCH
+//     completed." and replies to malformed arguments on both protocols are the
+//     libraries' wording.
 //   - The EHLO reply lists CHUNKING and PIPELINING as Exchange does, but in the
 //     library's order, and leaves out DSN and BINARYMIME.
 //   - "mailbox logon failure" and "SendAsDenied" carry no diagnostic block.

@@ -243,6 +243,41 @@ func TestIMAPIdle(t *testing.T) {
 	}
 }
 
+// TestIMAPIdleSeesOthers has a second connection change a folder on which the
+// first one idles.
+func TestIMAPIdleSeesOthers(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	for i := range 3 {
+		mustDeliver(t, r, desk, fmt.Sprint(i))
+	}
+	watcher := r.dialogue(t, r.imap, true)
+	watcher.want(greeting)
+	watcher.send("a AUTHENTICATE XOAUTH2 %s", encoded(as(desk, adele)))
+	watcher.want("a OK AUTHENTICATE completed.")
+	watcher.send("b SELECT INBOX")
+	watcher.until("b OK [READ-WRITE] SELECT completed.")
+	watcher.send("c IDLE")
+	watcher.want("+ idling")
+
+	other := r.imapClient(t, as(desk, adele), nil)
+	if _, err := other.Select("INBOX", nil).Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Store(imap.UIDSetNum(2), &imap.StoreFlags{Op: imap.StoreFlagsAdd, Flags: []imap.Flag{imap.FlagFlagged}}, nil).Close(); err != nil {
+		t.Fatal(err)
+	}
+	watcher.want(`* 2 FETCH (UID 2 FLAGS (\Flagged))`)
+	if _, err := other.Move(imap.UIDSetNum(1, 3), "Archive").Wait(); err != nil {
+		t.Fatal(err)
+	}
+	watcher.want("* 3 EXPUNGE", "* 1 EXPUNGE")
+	watcher.send("DONE")
+	watcher.want("c OK IDLE completed.")
+	watcher.send("d FETCH 1 (UID)")
+	watcher.want("* 1 FETCH (UID 2)", "d OK FETCH completed.")
+}
+
 func TestResetUIDValidity(t *testing.T) {
 	t.Parallel()
 	r := start(t)

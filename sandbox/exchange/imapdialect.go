@@ -27,6 +27,10 @@ const (
 	maxBadCommands = 10
 	maxUnconnected = 3
 
+	// maxReply is longer than any status reply but the one to AUTHENTICATE
+	// could be; of longer ones only so much is recorded.
+	maxReply = 1000
+
 	continuationTimeout = 30 * time.Second
 )
 
@@ -36,6 +40,7 @@ const (
 	capsSignedIn     = "IMAP4 IMAP4rev1 AUTH=PLAIN AUTH=XOAUTH2 SASL-IR UIDPLUS MOVE ID UNSELECT CHILDREN IDLE NAMESPACE LITERAL+"
 	notConnected     = "BAD User is authenticated but not connected."
 	authFailed       = "NO AUTHENTICATE failed."
+	tokenExpired     = "* BYE Session invalidated - AccessTokenExpired"
 	goodbye          = "* BYE Connection closed. 14\r\n"
 	throttledText    = "BAD Request is throttled. Suggested Backoff Time: 299990 milliseconds"
 )
@@ -55,6 +60,7 @@ type imapDialect struct {
 	waits   bool   // the client sends that literal only when told to
 	midway  bool   // the next line continues a command after a literal
 	bad     int
+	ended   error // what Read returned last, if it was an error
 
 	silent atomic.Bool // gone dead by fault
 
@@ -96,15 +102,17 @@ func (d *imapDialect) Write(p []byte) (int, error) {
 		}
 	}
 	if d.current.open {
-		line := strings.TrimSuffix(string(p[:min(len(p), 300)]), "\r\n")
+		line := strings.TrimSuffix(string(p[:min(len(p), maxReply)]), "\r\n")
 		reply, tagged := strings.CutPrefix(line, d.current.tag+" ")
 		switch {
 		case tagged && isStatus(reply): // and not the middle of a message
 			if d.current.verb == "AUTHENTICATE" && strings.HasPrefix(reply, "OK ") {
 				reply = "OK AUTHENTICATE completed."
+			} else if strings.HasPrefix(reply, "OK ") && strings.HasSuffix(reply, " completed") {
+				reply += "."
 			}
 			d.answeredLocked(reply)
-			if d.current.verb == "AUTHENTICATE" {
+			if len(p) < maxReply {
 				return len(p), d.writeLocked(d.current.tag + " " + reply + "\r\n")
 			}
 		case d.current.verb == "IDLE" && line == "+ idling":
@@ -156,8 +164,18 @@ func (d *imapDialect) answer(untagged, reply string) error {
 	return d.writeLocked(untagged + d.current.tag + " " + reply + "\r\n")
 }
 
-// Read hands the library the next line, or part of a literal.
+// Read hands the library the next line, or part of a literal. An error stays,
+// because the library reads on after an end within IDLE.
 func (d *imapDialect) Read(p []byte) (int, error) {
+	if d.ended != nil {
+		return 0, d.ended
+	}
+	n, err := d.next(p)
+	d.ended = err
+	return n, err
+}
+
+func (d *imapDialect) next(p []byte) (int, error) {
 	if d.in == nil {
 		return 0, errors.New("read before the TLS handshake")
 	}
@@ -232,6 +250,9 @@ func (d *imapDialect) idling() bool {
 func (d *imapDialect) command(line []byte) ([]byte, error) {
 	text := strings.TrimRight(string(line), "\r\n")
 	if d.idling() {
+		if d.session.expired() {
+			return nil, d.invalidate()
+		}
 		if d.session.fault(FaultIMAPIdleSilent).Active {
 			d.silent.Store(true)
 			return nil, nil
@@ -270,11 +291,24 @@ func (d *imapDialect) command(line []byte) ([]byte, error) {
 		return d.wrong(line, "BAD Command received in Invalid state.")
 	case d.session.box == nil:
 		return d.unconnected(line)
+	case d.session.expired():
+		return nil, d.invalidate()
 	}
 	if fault := d.session.fault(FaultIMAPThrottled); fault.Active {
 		return d.refuse(line, orElse(fault.Reply, throttledText))
 	}
 	return line, nil
+}
+
+// invalidate ends a session whose access token has run out: untagged, and
+// without an answer to the command.
+func (d *imapDialect) invalidate() error {
+	d.out.Lock()
+	d.answeredLocked(tokenExpired)
+	d.out.Unlock()
+	_ = d.say(tokenExpired + "\r\n") // it is over either way
+	d.silent.Store(true)             // the library would still complete IDLE
+	return io.EOF
 }
 
 // begin notes the command for its answer and for the record. What follows

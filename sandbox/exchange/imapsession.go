@@ -90,6 +90,9 @@ func (s *imapSession) record(command, reply, reason string) {
 	})
 }
 
+// expired says whether the access token of the sign-in has run out since.
+func (s *imapSession) expired() bool { return !s.x.dir.Now().Before(s.who.Expires) }
+
 func (s *imapSession) takeReason() string {
 	reason := s.reason
 	s.reason = ""

@@ -117,7 +117,7 @@ func TestIMAPDialogue(t *testing.T) {
 		d.send("g APPEND INBOX {37000000+}\r\n%s", strings.Repeat("12345678\r\n", 3_700_000))
 		d.until("g NO ")
 		d.send("h NOOP")
-		d.want("h OK NOOP completed")
+		d.want("h OK NOOP completed.")
 	})
 
 	t.Run("a line without end is cut off", func(t *testing.T) {
@@ -339,6 +339,29 @@ func TestIMAPFaults(t *testing.T) {
 		d.wantEnd()
 		wantSubjects(t, r.Messages(adele, "INBOX"), "unheard")
 	})
+}
+
+func TestIMAPSessionOutlivesAccessToken(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ name, while, then string }{
+		{"between commands", "b NOOP", "c NOOP"},
+		{"while idle", "b IDLE", "DONE"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			r := start(t)
+			d := r.dialogue(t, r.imap, true)
+			d.want(greeting)
+			d.send("a AUTHENTICATE XOAUTH2 %s", encoded(as(adele, adele)))
+			d.want("a OK AUTHENTICATE completed.")
+			d.send(c.while)
+			d.line()
+			r.dir.edit(func(d *tenant) { d.now = d.now.Add(time.Hour) })
+			d.send(c.then)
+			d.want("* BYE Session invalidated - AccessTokenExpired")
+			d.wantEnd()
+		})
+	}
 }
 
 func TestIMAPTLS(t *testing.T) {
