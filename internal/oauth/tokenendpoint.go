@@ -61,6 +61,12 @@ func (t TokenEndpoint) Refresh(ctx context.Context, refreshToken seal.Secret, sc
 	}, refreshToken)
 }
 
+// ClientCredentials asks for an access token for the client itself (RFC 6749,
+// 4.4). Beside its proper end it tells whether a client secret is accepted.
+func (t TokenEndpoint) ClientCredentials(ctx context.Context, scopes []string) (TokenResponse, error) {
+	return t.call(ctx, LegToken, url.Values{"grant_type": {"client_credentials"}, "scope": {strings.Join(scopes, " ")}})
+}
+
 // call tries the client secrets in order. Every call carries a context with a
 // deadline or the HTTP client's own.
 func (t TokenEndpoint) call(ctx context.Context, leg Leg, form url.Values, hide ...seal.Secret) (TokenResponse, error) {

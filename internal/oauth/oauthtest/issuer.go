@@ -22,7 +22,8 @@ import (
 
 // Issuer is a running scripted server on loopback.
 type Issuer struct {
-	URL string // its issuer, without a slash at the end
+	URL string         // its issuer, without a slash at the end
+	Mux *http.ServeMux // for further paths of the test's own
 
 	mu       sync.Mutex
 	token    func(form url.Values, r *http.Request) (int, any)
@@ -42,9 +43,9 @@ func Start(t testing.TB) *Issuer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Issuer{calls: map[string]int{}, key: key, missing: map[string]bool{}}
+	s := &Issuer{calls: map[string]int{}, key: key, missing: map[string]bool{}, Mux: http.NewServeMux()}
 	s.signer = NewSigner(t, jose.RS256, key)
-	mux := http.NewServeMux()
+	mux := s.Mux
 	mux.HandleFunc("GET /.well-known/openid-configuration", s.serveMetadata)
 	mux.HandleFunc("GET /.well-known/oauth-authorization-server", s.serveMetadata)
 	mux.HandleFunc("GET /keys", s.serveKeys)
@@ -204,6 +205,10 @@ func (s *Issuer) serveUserInfo(w http.ResponseWriter, r *http.Request) {
 	status, body := answer(bearer[min(len("Bearer "), len(bearer)):])
 	reply(w, status, body)
 }
+
+// Reply writes a status and a JSON value, or a string as it stands. Status 0
+// closes the connection without an answer.
+func Reply(w http.ResponseWriter, status int, body any) { reply(w, status, body) }
 
 func reply(w http.ResponseWriter, status int, body any) {
 	if status == 0 {

@@ -1,0 +1,229 @@
+// Package microsoft is the provider kind for Microsoft 365: Entra ID as the
+// authorization server, Exchange Online for mail, Graph for telling who
+// somebody is.
+//
+// Who signed in is tid and oid of the validated ID token. Addresses are proved
+// only inside the tenant that the mailbox's domain belongs to: that tenant is
+// looked up from the domain, and an ID token of any other tenant proves nothing,
+// whatever address it shows. The claim email is never an address, because its
+// owner may have written anything into it.
+//
+// Every host is data (clouds.go) and can be overridden, so that a private test
+// server can stand in for Microsoft.
+package microsoft
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/mailgrant/mailgrant/internal/egress"
+	"github.com/mailgrant/mailgrant/internal/fault"
+	"github.com/mailgrant/mailgrant/internal/oauth"
+	"github.com/mailgrant/mailgrant/internal/protocol"
+	"github.com/mailgrant/mailgrant/internal/provider"
+)
+
+// Name is the kind's name, as resources spell it.
+const Name = "microsoft"
+
+// Options are what a Kind needs from outside; the zero value is right for
+// production.
+type Options struct {
+	Now    func() time.Time // default time.Now
+	Egress egress.Options   // ExtraCAs come from each record
+}
+
+// Kind implements provider.Kind. It is safe for concurrent use.
+type Kind struct {
+	now         func() time.Time
+	pool        *egress.Pool
+	directories *oauth.Directories
+}
+
+// New makes the kind.
+func New(o Options) *Kind {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Kind{now: o.Now, pool: egress.NewPool(o.Egress), directories: oauth.NewDirectories(o.Now)}
+}
+
+// The endpoints that a record may override: base URLs, and for mail
+// "host:port" or a URL whose scheme says the TLS mode.
+const (
+	endpointAuthority = "authority"
+	endpointGraph     = "graph"
+	endpointIMAP      = "imap"
+	endpointPOP3      = "pop3"
+	endpointSMTP      = "smtp"
+)
+
+// Traits describes the kind.
+func (k *Kind) Traits() provider.Traits {
+	names := []string{}
+	for _, c := range clouds() {
+		names = append(names, c.name)
+	}
+	return provider.Traits{
+		Kind: Name, Title: "Microsoft 365", Clouds: names,
+		Prompts:       []provider.Prompt{provider.PromptLogin, provider.PromptSelectAccount, provider.PromptOmit},
+		Endpoints:     []string{endpointAuthority, endpointGraph, endpointIMAP, endpointPOP3, endpointSMTP},
+		RatePerMinute: 30, Connections: 3,
+	}
+}
+
+// site is a record's hosts: those of its cloud with its overrides laid over.
+type site struct {
+	cloud
+	setting string // which setting names the authority, for words
+}
+
+func siteOf(r provider.Record) site {
+	s := site{cloud: cloudNamed(r.Cloud), setting: "cloud"}
+	if v := r.Endpoints[endpointAuthority]; v != "" {
+		s.authority, s.setting = strings.TrimSuffix(v, "/"), "endpoints.authority"
+	}
+	if v := r.Endpoints[endpointGraph]; v != "" {
+		s.graph = strings.TrimSuffix(v, "/")
+	}
+	return s
+}
+
+// oauth2 gives one of Entra's v2.0 endpoints.
+func (s site) oauth2(tenant, name string) string {
+	return s.authority + "/" + url.PathEscape(tenant) + "/oauth2/v2.0/" + name
+}
+
+// Mail gives the preset of the record's cloud, overrides laid over.
+func (k *Kind) Mail(r provider.Record, name protocol.Name) protocol.Endpoint {
+	s := siteOf(r)
+	at := protocol.Endpoint{Protocol: name, Resource: provider.ResourceMail, Mechanisms: []protocol.Mechanism{protocol.XOAUTH2}}
+	if r.CAPEM != "" {
+		at.CAPEM = []byte(r.CAPEM)
+	}
+	switch name {
+	case protocol.IMAP:
+		at.Host, at.Port, at.TLS, at.Setting = s.imap, 993, protocol.TLSImplicit, "receive"
+	case protocol.POP3:
+		at.Host, at.Port, at.TLS, at.Setting = s.imap, 995, protocol.TLSImplicit, "receive"
+	case protocol.SMTP:
+		at.Host, at.Port, at.TLS, at.Setting = s.smtp, 587, protocol.TLSStart, "send"
+	default:
+		return protocol.Endpoint{Protocol: name}
+	}
+	if override := r.Endpoints[string(name)]; override != "" {
+		if host, port, mode, why := parseMailHost(override); why == "" {
+			at.Host, at.Port = host, port
+			if mode != "" {
+				at.TLS = mode
+			}
+		}
+	}
+	return at
+}
+
+// parseMailHost reads "host:port", or a URL such as imaps://host:993: a scheme
+// that ends in s means implicit TLS, any other STARTTLS. why is half a sentence.
+func parseMailHost(s string) (host string, port int, mode protocol.TLSMode, why string) {
+	scheme, rest, found := strings.Cut(s, "://")
+	if !found {
+		scheme, rest = "", s
+	}
+	switch scheme {
+	case "":
+	case "imaps", "pop3s", "smtps":
+		mode = protocol.TLSImplicit
+	case "imap", "pop3", "smtp":
+		mode = protocol.TLSStart
+	default:
+		return "", 0, "", "must be host:port, or begin with imaps://, imap://, pop3s://, pop3://, smtps:// or smtp://"
+	}
+	u, err := url.Parse("x://" + rest)
+	if err != nil || u.Hostname() == "" || u.Path != "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return "", 0, "", "must be host:port, for example 127.0.0.1:1143"
+	}
+	port, err = strconv.Atoi(u.Port())
+	if err != nil || port < 1 || port > 65535 {
+		return "", 0, "", "must name a port between 1 and 65535"
+	}
+	return u.Hostname(), port, mode, ""
+}
+
+// client gives the HTTP client and the directory for a record's trust.
+func (k *Kind) client(r provider.Record) (*http.Client, *oauth.Directory, error) {
+	c, err := k.pool.Client(r.CAPEM)
+	if err != nil {
+		return nil, nil, err
+	}
+	return c, k.directories.For(c), nil
+}
+
+// tokenEndpoint is where a registration's codes and refresh tokens go.
+func (k *Kind) tokenEndpoint(reg provider.Registration, tenant string) (oauth.TokenEndpoint, error) {
+	c, _, err := k.client(reg.Record)
+	if err != nil {
+		return oauth.TokenEndpoint{}, err
+	}
+	return oauth.TokenEndpoint{
+		URL: siteOf(reg.Record).oauth2(tenant, "token"), ClientID: reg.ClientID, Secrets: reg.ClientSecrets,
+		Auth: oauth.ClientSecretPost, HTTP: c,
+	}, nil
+}
+
+// explain turns any error of a call into a fault: the standards' class, the
+// catalogue's words, or the network's.
+func (k *Kind) explain(err error, reg provider.Registration, at, setting string) *fault.Error {
+	f := oauth.Fault(err)
+	if f == nil {
+		target := egress.Target{Setting: setting}
+		if u, parseErr := url.Parse(at); parseErr == nil {
+			target.Host = u.Hostname()
+			target.Port, _ = strconv.Atoi(u.Port())
+		}
+		return egress.Classify(err, target)
+	}
+	var answer *oauth.Error
+	if errors.As(err, &answer) {
+		f.RetryAfter = egress.RetryAfter(answer.RetryAfter, k.now())
+		translate(f, answer, reg.Record)
+	}
+	var metadata *oauth.MetadataError
+	if errors.As(err, &metadata) && metadata.Refusal != nil {
+		translate(f, metadata.Refusal, reg.Record)
+	}
+	return f
+}
+
+// AuthorizationError explains an error that came back with the browser
+// (RFC 6749, 4.1.2.1). The words come from the browser and decide nothing.
+func (k *Kind) AuthorizationError(code, description string) error {
+	response, err := oauth.ParseAuthorizationResponse(url.Values{"error": {code}, "error_description": {description}})
+	if err != nil {
+		return err
+	}
+	if response.Refusal == nil {
+		return fmt.Errorf("no error to explain")
+	}
+	return k.explain(response.Refusal, provider.Registration{}, "", "")
+}
+
+// multiTenant reports whether a tenant segment stands for many tenants.
+func multiTenant(tenant string) bool {
+	return slices.Contains([]string{"common", "organizations", "consumers"}, strings.ToLower(tenant))
+}
+
+// SignOutURL gives the page that ends the browser's session at Microsoft.
+func (k *Kind) SignOutURL(_ context.Context, reg provider.Registration, returnTo string) (string, error) {
+	at := siteOf(reg.Record).oauth2(reg.Tenant, "logout")
+	if returnTo != "" {
+		at += "?" + url.Values{"post_logout_redirect_uri": {returnTo}}.Encode()
+	}
+	return at, nil
+}

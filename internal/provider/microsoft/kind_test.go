@@ -1,0 +1,235 @@
+package microsoft_test
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/mailgrant/mailgrant/internal/fault"
+	"github.com/mailgrant/mailgrant/internal/protocol"
+	"github.com/mailgrant/mailgrant/internal/provider"
+	"github.com/mailgrant/mailgrant/internal/provider/microsoft"
+)
+
+var _ interface {
+	provider.Kind
+	provider.SignOut
+	AuthorizationError(code, description string) error
+} = (*microsoft.Kind)(nil)
+
+func record() provider.Record {
+	return provider.Record{Name: "contoso", Kind: microsoft.Name, Tenant: domain, ClientID: clientID}
+}
+
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	k := microsoft.New(microsoft.Options{})
+	for name, c := range map[string]struct {
+		change func(*provider.Record)
+		field  string
+	}{
+		"a good record":  {func(*provider.Record) {}, ""},
+		"a tenant by ID": {func(r *provider.Record) { r.Tenant = home }, ""},
+		"common":         {func(r *provider.Record) { r.Tenant = "common" }, ""},
+		"a private authority": {func(r *provider.Record) {
+			r.Endpoints = map[string]string{"authority": "http://127.0.0.1:9", "imap": "127.0.0.1:1143", "smtp": "smtps://localhost:1465"}
+		}, ""},
+		"a profile of full scopes": {func(r *provider.Record) {
+			r.Profiles = []provider.Profile{{Name: "p", Scopes: []string{"https://outlook.office365.com/IMAP.AccessAsUser.All", "offline_access"}}}
+		}, ""},
+		"no tenant":                   {func(r *provider.Record) { r.Tenant = "" }, "tenant"},
+		"a tenant that is a sentence": {func(r *provider.Record) { r.Tenant = "our tenant" }, "tenant"},
+		"a tenant that is a path":     {func(r *provider.Record) { r.Tenant = "../x" }, "tenant"},
+		"no client ID":                {func(r *provider.Record) { r.ClientID = "" }, "client_id"},
+		"the app's name":              {func(r *provider.Record) { r.ClientID = "Mail connector" }, "client_id"},
+		"an issuer":                   {func(r *provider.Record) { r.Issuer = "https://as.example" }, "issuer"},
+		"an identity claim":           {func(r *provider.Record) { r.IdentityClaim = "mail" }, "identity_claim"},
+		"an unknown cloud":            {func(r *provider.Record) { r.Cloud = "moon" }, "cloud"},
+		"prompt consent":              {func(r *provider.Record) { r.Prompt = "consent" }, "authorize.prompt"},
+		"an unknown endpoint":         {func(r *provider.Record) { r.Endpoints = map[string]string{"token": "https://x.example"} }, "endpoints.token"},
+		"an authority without TLS":    {func(r *provider.Record) { r.Endpoints = map[string]string{"authority": "http://login.example"} }, "endpoints.authority"},
+		"an authority with a path":    {func(r *provider.Record) { r.Endpoints = map[string]string{"authority": "https://login.example/common"} }, "endpoints.authority"},
+		"a mail host without port":    {func(r *provider.Record) { r.Endpoints = map[string]string{"imap": "mail.example"} }, "endpoints.imap"},
+		"a mail host of http":         {func(r *provider.Record) { r.Endpoints = map[string]string{"smtp": "http://mail.example:25"} }, "endpoints.smtp"},
+		"a redirect URI without TLS":  {func(r *provider.Record) { r.RedirectURI = "http://me.example/cb" }, "redirect_uri"},
+		"a scope without its resource": {func(r *provider.Record) {
+			r.Profiles = []provider.Profile{{Name: "p", Scopes: []string{"IMAP.AccessAsUser.All"}}}
+		}, "profiles[p].scopes"},
+		"a scope of another cloud": {func(r *provider.Record) {
+			r.Profiles = []provider.Profile{{Name: "p", Scopes: []string{"https://outlook.office365.us/SMTP.Send"}}}
+		}, "profiles[p].scopes"},
+		".default": {func(r *provider.Record) {
+			r.Profiles = []provider.Profile{{Name: "p", Scopes: []string{"https://outlook.office.com/.default"}}}
+		}, "profiles[p].scopes"},
+		"client credentials": {func(r *provider.Record) {
+			r.Profiles = []provider.Profile{{Name: "p", GrantType: "client_credentials", Scopes: []string{"https://outlook.office.com/SMTP.Send"}}}
+		}, "profiles[p].grant_type"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := record()
+			c.change(&r)
+			err := k.Check(r)
+			if c.field == "" {
+				if err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			f := fault.Of(err)
+			if f.Kind != fault.Invalid || f.Field != c.field || f.Text == "" || f.Remedy == "" {
+				t.Fatalf("%+v, want a refusal of %s", f, c.field)
+			}
+		})
+	}
+}
+
+func TestAuthorizationURL_DecidesOnPrompt(t *testing.T) {
+	t.Parallel()
+	k := microsoft.New(microsoft.Options{})
+	for _, c := range []struct {
+		name                 string
+		record, force        provider.Prompt
+		wantPrompt, wantHint string
+		refused              bool
+	}{
+		{"by default login with the hint", "", "", "login", desk, false},
+		{"login with the hint", provider.PromptLogin, "", "login", desk, false},
+		{"select_account without the hint, which Entra refuses beside it", provider.PromptSelectAccount, "", "select_account", "", false},
+		{"omit leaves it out", provider.PromptOmit, "", "", desk, false},
+		{"a guided retry overrides the record", provider.PromptOmit, provider.PromptSelectAccount, "select_account", "", false},
+		{"an unknown prompt is refused", "consent", "", "", "", true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			reg := provider.Registration{Record: record(), RedirectURI: "http://localhost:8025/oauth/callback"}
+			reg.Prompt = c.record
+			raw, err := k.AuthorizationURL(t.Context(), reg, provider.AuthorizationRequest{
+				State: "s", Nonce: "n", CodeChallenge: "c", LoginHint: desk, Force: c.force,
+				Uses: []provider.Use{provider.UseIMAP, provider.UseSMTP, provider.UseIdentity},
+			})
+			if c.refused {
+				if !fault.Has(err, "provider.invalid") {
+					t.Fatalf("%s, %v", raw, err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			u, _ := url.Parse(raw)
+			q := u.Query()
+			if q.Get("prompt") != c.wantPrompt || q.Get("login_hint") != c.wantHint || q.Has("prompt") != (c.wantPrompt != "") {
+				t.Errorf("prompt %q, hint %q", q["prompt"], q["login_hint"])
+			}
+			if u.Host != "login.microsoftonline.com" || u.Path != "/"+domain+"/oauth2/v2.0/authorize" {
+				t.Errorf("%s", u)
+			}
+			want := []string{
+				"openid", "profile", "email", "offline_access", "https://outlook.office.com/IMAP.AccessAsUser.All",
+				"https://outlook.office.com/SMTP.Send", "https://graph.microsoft.com/User.Read",
+			}
+			if got := strings.Fields(q.Get("scope")); !slices.Equal(got, want) {
+				t.Errorf("scope %v", got)
+			}
+		})
+	}
+}
+
+func TestMail_FollowsCloudAndOverrides(t *testing.T) {
+	t.Parallel()
+	k := microsoft.New(microsoft.Options{})
+	r := record()
+	at := k.Mail(r, protocol.IMAP)
+	if at.Host != "outlook.office365.com" || at.Port != 993 || at.TLS != protocol.TLSImplicit || at.Resource != "mail" || !slices.Equal(at.Mechanisms, []protocol.Mechanism{protocol.XOAUTH2}) {
+		t.Errorf("%+v", at)
+	}
+	if at := k.Mail(r, protocol.SMTP); at.Host != "smtp.office365.com" || at.Port != 587 || at.TLS != protocol.TLSStart {
+		t.Errorf("%+v", at)
+	}
+	if at := k.Mail(r, protocol.Graph); at.Host != "" {
+		t.Errorf("%+v", at)
+	}
+	r.Cloud = "china"
+	if at := k.Mail(r, protocol.POP3); at.Host != "partner.outlook.cn" || at.Port != 995 {
+		t.Errorf("%+v", at)
+	}
+	r.Endpoints = map[string]string{"imap": "imap://[::1]:1143", "smtp": "127.0.0.1:1587"}
+	if at := k.Mail(r, protocol.IMAP); at.Host != "::1" || at.Port != 1143 || at.TLS != protocol.TLSStart {
+		t.Errorf("%+v", at)
+	}
+	if at := k.Mail(r, protocol.SMTP); at.Host != "127.0.0.1" || at.Port != 1587 || at.TLS != protocol.TLSStart {
+		t.Errorf("%+v", at)
+	}
+}
+
+func TestResources_FollowCloudAndProfile(t *testing.T) {
+	t.Parallel()
+	k := microsoft.New(microsoft.Options{})
+	r := record()
+	r.Cloud = "us-gov-high"
+	got, err := k.Resources(r, []provider.Use{provider.UsePOP3, provider.UseIdentity}, "")
+	if err != nil || len(got) != 2 || got[0].Scopes[0] != "https://outlook.office365.us/POP.AccessAsUser.All" || got[1].Scopes[0] != "https://graph.microsoft.us/User.Read" {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	r = record()
+	r.Profiles = []provider.Profile{{Name: "wide", Scopes: []string{"openid", "https://outlook.office365.com/IMAP.AccessAsUser.All", "https://graph.microsoft.com/Mail.Read"}}}
+	got, err = k.Resources(r, []provider.Use{provider.UseIMAP, provider.UseIdentity}, "wide")
+	if err != nil || len(got) != 2 || len(got[0].Scopes) != 1 || len(got[1].Scopes) != 2 {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	if _, err := k.Resources(r, nil, "narrow"); fault.Of(err).Field != "profile" {
+		t.Fatalf("%v", err)
+	}
+	if _, err := k.Resources(r, []provider.Use{"fax"}, ""); fault.KindOf(err) != fault.Invalid {
+		t.Fatalf("%v", err)
+	}
+}
+
+func TestCatalogue_IsWholeAndUnambiguous(t *testing.T) {
+	t.Parallel()
+	seen := map[int]bool{}
+	for _, f := range microsoft.Catalogue() {
+		if len(f.Codes) == 0 || !strings.HasSuffix(f.Cause, ".") || !strings.HasSuffix(f.Remedy, ".") || len(f.Who) == 0 || f.Class == "" {
+			t.Errorf("a line without words: %+v", f)
+		}
+		for _, c := range f.Codes {
+			if seen[c] {
+				t.Errorf("AADSTS%d is listed twice", c)
+			}
+			seen[c] = true
+		}
+	}
+	for _, code := range []int{
+		16000, 50011, 50020, 50034, 50053, 50055, 50144, 50056, 50057, 50058, 50059, 90002, 50072, 50074, 50076, 50078, 50079, 50089, 50097, 53000, 53001,
+		53002, 530003, 50105, 501051, 50126, 50131, 53003, 530032, 530035, 53004, 50132, 50133, 50173, 50158, 50194, 50196, 500011, 7000229, 500021, 500022,
+		500212, 500213, 500113, 500208, 51004, 50147, 501481, 501491, 54005, 700005, 65001, 65004, 65002, 65005, 650056, 650057, 650052, 70000, 70008, 700082,
+		70043, 700084, 70001, 700011, 700016, 7000112, 70007, 70011, 700022, 700023, 70016, 70018, 70019, 700024, 700025, 700027, 700030, 70002, 7000215,
+		7000218, 7000222, 700054, 90005, 90006, 90012, 90024, 90033, 90014, 900144, 90013, 9002313, 90019, 9001023, 90038, 900439, 90055, 90056, 900561, 90072,
+		90094, 90095, 901002, 9002332, 135010,
+	} {
+		if !seen[code] {
+			t.Errorf("AADSTS%d is missing", code)
+		}
+	}
+}
+
+func TestAuthorizationError_ExplainsWhatCameWithTheBrowser(t *testing.T) {
+	t.Parallel()
+	k := microsoft.New(microsoft.Options{})
+	for name, c := range map[string]struct{ code, description, id, words string }{
+		"declined":            {"access_denied", "AADSTS65004: User declined to consent.", "oauth.access_denied", "declined"},
+		"an admin is needed":  {"access_denied", "AADSTS90094: x", "oauth.access_denied", "administrator"},
+		"a session is needed": {"login_required", "AADSTS50058: x", "oauth.login_required", "signed in"},
+		"an unknown one":      {"odd_error", "", "oauth.refused", "odd_error"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := fault.Of(k.AuthorizationError(c.code, c.description))
+			if f.ID != c.id || f.Kind == fault.Dead || !strings.Contains(f.Text, c.words) || strings.Contains(f.Text+f.Remedy, "{") {
+				t.Fatalf("%+v", f)
+			}
+		})
+	}
+}
