@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 )
 
 // User is a person or a role that can sign in.
@@ -31,10 +30,10 @@ type User struct {
 	// NoMailbox says that the user has no licence for mail.
 	NoMailbox bool `json:"no_mailbox,omitempty"`
 
-	// SessionsRevokedAt ends every grant and browser session that began before it.
-	SessionsRevokedAt time.Time `json:"-"`
-	// PasswordChangedAt ends browser sessions, and refresh tokens of public clients, that began before it.
-	PasswordChangedAt time.Time `json:"-"`
+	// SessionsRevoked ends every grant and browser session that began before it.
+	SessionsRevoked Moment `json:"-"`
+	// PasswordChanged ends browser sessions, and refresh tokens of public clients, that began before it.
+	PasswordChanged Moment `json:"-"`
 }
 
 func (u User) clone() User {
@@ -95,7 +94,7 @@ func (w *World) Users() []User {
 // RevokeSessions ends the user's browser sessions and refresh tokens (AADSTS50173 at the next refresh). Access tokens already
 // issued live on until they expire, as they do at Microsoft without continuous access evaluation.
 func (w *World) RevokeSessions(userName string) error {
-	return w.changeUser(userName, func(u *User, now time.Time) { u.SessionsRevokedAt = now })
+	return w.changeUser(userName, func(u *User, now Moment) { u.SessionsRevoked = now })
 }
 
 // ChangePassword gives the user a new password, as the user would: it ends browser sessions and the refresh tokens of public
@@ -104,7 +103,7 @@ func (w *World) ChangePassword(userName, password string) error {
 	if password == "" {
 		return fmt.Errorf("user %q: a new password must not be empty", userName)
 	}
-	return w.changeUser(userName, func(u *User, now time.Time) { u.Password, u.PasswordChangedAt = password, now })
+	return w.changeUser(userName, func(u *User, now Moment) { u.Password, u.PasswordChanged = password, now })
 }
 
 // ResetPassword gives the user a new password, as an administrator would: every session and every refresh token ends.
@@ -112,24 +111,24 @@ func (w *World) ResetPassword(userName, password string) error {
 	if password == "" {
 		return fmt.Errorf("user %q: a new password must not be empty", userName)
 	}
-	return w.changeUser(userName, func(u *User, now time.Time) {
-		u.Password, u.PasswordChangedAt, u.SessionsRevokedAt = password, now, now
+	return w.changeUser(userName, func(u *User, now Moment) {
+		u.Password, u.PasswordChanged, u.SessionsRevoked = password, now, now
 	})
 }
 
 // SetUserDisabled forbids the user to sign in, or allows it again.
 func (w *World) SetUserDisabled(userName string, disabled bool) error {
-	return w.changeUser(userName, func(u *User, _ time.Time) { u.Disabled = disabled })
+	return w.changeUser(userName, func(u *User, _ Moment) { u.Disabled = disabled })
 }
 
-func (w *World) changeUser(userName string, change func(*User, time.Time)) error {
+func (w *World) changeUser(userName string, change func(*User, Moment)) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	user := w.userByName(userName)
 	if user == nil {
 		return unknown("user", userName)
 	}
-	change(user, w.timestamp())
+	change(user, w.moment())
 	return nil
 }
 

@@ -27,6 +27,7 @@ type World struct {
 	mu            sync.Mutex
 	now           func() time.Time
 	offset        time.Duration
+	moments       int64
 	tenants       []Tenant
 	users         []User
 	registrations []Registration
@@ -98,6 +99,28 @@ func (w *World) MoveClock(d time.Duration) time.Time {
 	defer w.mu.Unlock()
 	w.offset += d
 	return w.now().Add(w.offset)
+}
+
+// Moment is a point in the world's history: its time, and its place in the order of events, which stays true when the clock
+// stands still or is moved back.
+type Moment struct {
+	At    time.Time
+	Order int64
+}
+
+// Ended says whether something that began at start was ended at m; the zero Moment never happened and ends nothing.
+func (m Moment) Ended(start Moment) bool { return start.Order < m.Order }
+
+// Moment is a new moment, later than every one before.
+func (w *World) Moment() Moment {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.moment()
+}
+
+func (w *World) moment() Moment {
+	w.moments++
+	return Moment{At: w.timestamp(), Order: w.moments}
 }
 
 // timestamp is the world's time for a caller that holds the lock.

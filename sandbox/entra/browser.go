@@ -3,7 +3,6 @@ package entra
 import (
 	"net/http"
 	"slices"
-	"time"
 
 	"github.com/mailgrant/mailgrant/sandbox/directory"
 )
@@ -17,7 +16,7 @@ type browser struct {
 // session is one remembered user.
 type session struct {
 	userID string
-	at     time.Time
+	at     directory.Moment
 }
 
 // browserOf finds the browser's record by its cookie, or begins one and sets the cookie.
@@ -51,7 +50,7 @@ func (s *Server) signedIn(browserID string) ([]session, []directory.User) {
 	var users []directory.User
 	b.sessions = slices.DeleteFunc(b.sessions, func(one session) bool {
 		user, found := s.world.UserByID(one.userID)
-		if !found || endedSince(one.at, user.SessionsRevokedAt) || endedSince(one.at, user.PasswordChangedAt) {
+		if !found || user.SessionsRevoked.Ended(one.at) || user.PasswordChanged.Ended(one.at) {
 			return true
 		}
 		users = append(users, user)
@@ -60,14 +59,11 @@ func (s *Server) signedIn(browserID string) ([]session, []directory.User) {
 	return slices.Clone(b.sessions), users
 }
 
-// endedSince says whether something that began at start was ended by an event, which is zero if it never happened.
-func endedSince(start, event time.Time) bool { return !event.IsZero() && !start.After(event) }
-
 // remember notes that the user signed in to the browser.
-func (s *Server) remember(browserID string, user directory.User, at time.Time) session {
+func (s *Server) remember(browserID string, user directory.User) session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	one := session{userID: user.ObjectID, at: at}
+	one := session{userID: user.ObjectID, at: s.world.Moment()}
 	if b, known := s.browsers[browserID]; known {
 		b.sessions = slices.DeleteFunc(b.sessions, func(old session) bool { return old.userID == user.ObjectID })
 		b.sessions = append(b.sessions, one)

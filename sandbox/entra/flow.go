@@ -27,7 +27,7 @@ func (s *Server) identify(x *exchange, req authorizeRequest) {
 	if device := s.world.Switches().DeviceUser; device != "" {
 		// Device single sign-on: neither prompt nor login_hint counts.
 		if user, found := s.world.User(device); found {
-			s.admit(x, f, user, session{userID: user.ObjectID, at: x.at})
+			s.admit(x, f, user, session{userID: user.ObjectID, at: s.world.Moment()})
 			return
 		}
 	}
@@ -143,7 +143,7 @@ func (s *Server) serveSignIn(x *exchange) {
 		s.showSignIn(x, f, name, refusal)
 		return
 	}
-	s.admit(x, f, user, s.remember(f.browserID, user, x.at))
+	s.admit(x, f, user, s.remember(f.browserID, user))
 }
 
 // servePick takes the choice from the account picker.

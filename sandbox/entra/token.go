@@ -23,7 +23,7 @@ const (
 type subject struct {
 	userID   string
 	clientID string
-	authAt   time.Time
+	authAt   directory.Moment
 	scopes   []scope
 }
 
@@ -284,9 +284,9 @@ func (s *Server) standing(x *exchange, subject subject, req tokenRequest, issued
 		return user, refuse(50034, "of this grant")
 	}
 	x.call.User, x.call.TenantID = user.UPN, user.TenantID
-	endedAt := user.SessionsRevokedAt
-	if req.client.Public && user.PasswordChangedAt.After(endedAt) {
-		endedAt = user.PasswordChangedAt
+	ended := user.SessionsRevoked
+	if req.client.Public && user.PasswordChanged.Order > ended.Order {
+		ended = user.PasswordChanged
 	}
 	switch {
 	case user.Disabled:
@@ -295,8 +295,8 @@ func (s *Server) standing(x *exchange, subject subject, req tokenRequest, issued
 		return user, refuse(700005, user.TenantID)
 	case req.tenant.ID != "" && req.tenant.ID != user.TenantID:
 		return user, refuse(50020, user.UPN, issuerOf(x.request, user.TenantID), req.tenant.Name, req.client.ClientID)
-	case !endedAt.IsZero() && !subject.authAt.After(endedAt):
-		return user, refuse(50173, entraTime(issuedAt), entraTime(endedAt))
+	case ended.Ended(subject.authAt):
+		return user, refuse(50173, entraTime(issuedAt), entraTime(ended.At))
 	}
 	return user, nil
 }
