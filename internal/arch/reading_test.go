@@ -52,12 +52,18 @@ func oversized(t tree, allowed map[string]string) []string {
 	return findings
 }
 
-// onlyTable reports whether a function does nothing but return a list written out.
+// onlyTable reports whether a function does nothing but return a list written out, declarations for it aside.
 func onlyTable(f *ast.FuncDecl) bool {
-	if f.Body == nil || len(f.Body.List) != 1 {
+	if f.Body == nil || len(f.Body.List) == 0 {
 		return false
 	}
-	answer, ok := f.Body.List[0].(*ast.ReturnStmt)
+	last := len(f.Body.List) - 1
+	for _, before := range f.Body.List[:last] {
+		if _, ok := before.(*ast.DeclStmt); !ok {
+			return false
+		}
+	}
+	answer, ok := f.Body.List[last].(*ast.ReturnStmt)
 	if !ok || len(answer.Results) != 1 {
 		return false
 	}
