@@ -197,8 +197,7 @@ type GrantStore interface {
 	QuarantineOf(ctx context.Context, mailboxID string) (*mailbox.Quarantine, error)
 	// DueQuarantines lists rows whose NextTryAt has come.
 	DueQuarantines(ctx context.Context, now time.Time, limit int) ([]mailbox.Quarantine, error)
-	// RetryQuarantine moves NextTryAt on and keeps why (the try was counted by
-	// ClaimQuarantine).
+	// RetryQuarantine moves NextTryAt on and counts the try.
 	RetryQuarantine(ctx context.Context, mailboxID string, nextTryAt time.Time, cause, text string) error
 	// DropQuarantine removes the row with its event.
 	DropQuarantine(ctx context.Context, mailboxID string, e event.Event) error
@@ -209,10 +208,10 @@ type GrantStore interface {
 // QuarantineStore keeps two processes from trying the same quarantined
 // authorization at once, and keeps what a try rotated.
 type QuarantineStore interface {
-	// ClaimQuarantine moves NextTryAt on to until and counts the try, only while
-	// the row still counts tries; else it changes nothing and gives
-	// "work.leased" (Conflict): another process is at it, or it is gone.
-	ClaimQuarantine(ctx context.Context, mailboxID string, tries int, until time.Time) error
+	// ClaimQuarantine moves NextTryAt on to until, only while it is still what
+	// was seen; else it changes nothing and gives "work.leased" (Conflict):
+	// another process is at it, or the row is gone.
+	ClaimQuarantine(ctx context.Context, mailboxID string, seen, until time.Time) error
 	// RotateQuarantine replaces the row's refresh token.
 	RotateQuarantine(ctx context.Context, mailboxID string, refreshToken seal.Sealed) error
 }

@@ -11,6 +11,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/mailgrant/mailgrant/internal/fault"
 	"github.com/mailgrant/mailgrant/internal/protocol"
 	"github.com/mailgrant/mailgrant/internal/seal"
 )
@@ -210,4 +211,26 @@ type Kind interface {
 // session at the provider.
 type SignOut interface {
 	SignOutURL(ctx context.Context, reg Registration, returnTo string) (string, error)
+}
+
+// AuthorizationRefusals is the optional power of a kind to put its own words on
+// an error that came back with the browser (RFC 6749 section 4.1.2.1). It gets
+// the fault that the standards allow to make of it, with the provider's words in
+// Detail, and gives a better one, or nil to keep it.
+type AuthorizationRefusals interface {
+	AuthorizationRefused(Registration, *fault.Error) *fault.Error
+}
+
+// Audience names one audience of access tokens: the value of aud, or the host
+// in it, with what it is for people and our own name of the resource.
+type Audience struct {
+	Value    string // compared without case; "https://host" also with a path or slash after it
+	Title    string // for people
+	Resource string // "mail", "graph"; empty: neither
+}
+
+// Audiences is the optional power of a kind to name the audiences its access
+// tokens are for, so that one for the wrong resource can be told.
+type Audiences interface {
+	Audiences() []Audience
 }

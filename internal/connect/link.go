@@ -1,0 +1,202 @@
+package connect
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/mailgrant/mailgrant/internal/event"
+	"github.com/mailgrant/mailgrant/internal/fault"
+	"github.com/mailgrant/mailgrant/internal/mailbox"
+	"github.com/mailgrant/mailgrant/internal/provider"
+	"github.com/mailgrant/mailgrant/internal/seal"
+)
+
+// Links makes authorization links, takes people through them, and adopts what
+// comes back.
+type Links struct {
+	needs     Needs
+	providers *Providers
+	mailboxes *Mailboxes
+}
+
+// LinkOptions shapes a link. The zero value is right for most.
+type LinkOptions struct {
+	Life time.Duration // at most 30 days; zero: the configured life
+	// AllowSubject is a Subject.Key that may replace the person whose grant is in
+	// place: an operator's yes to exactly this person.
+	AllowSubject string
+}
+
+const longestLink = 30 * 24 * time.Hour
+
+// Begun is a fresh link. URL holds its secret and is shown this once; only a
+// digest is stored.
+type Begun struct {
+	ID        string
+	URL       seal.Secret
+	ExpiresAt time.Time
+}
+
+// Begin makes a one-time link for a mailbox, cancelling earlier pending ones.
+func (l *Links) Begin(ctx context.Context, address string, o LinkOptions, by event.Actor) (Begun, error) {
+	m, err := l.mailboxes.Get(ctx, address)
+	if err != nil {
+		return Begun{}, err
+	}
+	life := o.Life
+	switch {
+	case life == 0:
+		life = l.needs.LinkLife
+	case life < time.Minute || life > longestLink:
+		return Begun{}, &fault.Error{
+			ID: "link.life", Kind: fault.Invalid, Field: "expires_in",
+			Text: "An authorization link may live between one minute and 30 days.", Who: []fault.Who{fault.Operator},
+			Remedy: "Choose a time in between, or leave it out for the default.",
+		}
+	}
+	// A provider that cannot work is found now, not by the owner.
+	if _, _, err := l.providers.Registration(ctx, m.Provider); err != nil {
+		return Begun{}, err
+	}
+	now, secret := l.needs.Now().UTC(), newSecret()
+	link := Link{
+		ID: event.NewID(), Hash: digest(secret.Reveal()), MailboxID: m.ID, State: LinkPending,
+		AllowSubject: o.AllowSubject, CreatedBy: by, CreatedAt: now, ExpiresAt: now.Add(life),
+	}
+	e := event.New(now, event.LinkCreated, by, fmt.Sprintf("An authorization link for %s was made; %s is expected to sign in until %s.", m.Address, m.Principal(), clock(link.ExpiresAt))).
+		About(m.ID, m.Address).With("link_id", link.ID)
+	if o.AllowSubject != "" {
+		e = e.With("allow_subject", o.AllowSubject)
+	}
+	if err := l.needs.Links.CreateLink(ctx, link, e); err != nil {
+		return Begun{}, fmt.Errorf("store the link: %w", err)
+	}
+	return Begun{ID: link.ID, URL: seal.NewSecret(l.needs.PublicURL + "/authorize/" + secret.Reveal()), ExpiresAt: link.ExpiresAt}, nil
+}
+
+// Cancel ends a pending link of a mailbox.
+func (l *Links) Cancel(ctx context.Context, id string, by event.Actor) error {
+	link, m, err := l.byID(ctx, id)
+	if err != nil {
+		return err
+	}
+	e := event.New(l.needs.Now(), event.LinkCancelled, by, fmt.Sprintf("The authorization link for %s was cancelled.", m.Address)).
+		About(m.ID, m.Address).With("link_id", link.ID)
+	return l.needs.Links.CancelLink(ctx, id, e)
+}
+
+// Status gives a link by its ID, with its state as of now and its mailbox.
+func (l *Links) Status(ctx context.Context, id string) (Link, mailbox.Mailbox, error) {
+	return l.byID(ctx, id)
+}
+
+func (l *Links) byID(ctx context.Context, id string) (Link, mailbox.Mailbox, error) {
+	link, err := l.needs.Links.LinkByID(ctx, id)
+	if err != nil {
+		return Link{}, mailbox.Mailbox{}, err
+	}
+	return l.whole(ctx, link)
+}
+
+func (l *Links) bySecret(ctx context.Context, secret string) (Link, mailbox.Mailbox, error) {
+	link, err := l.needs.Links.LinkByHash(ctx, digest(secret))
+	if fault.Has(err, "link.unknown") {
+		return Link{}, mailbox.Mailbox{}, errLinkUnknown()
+	}
+	if err != nil {
+		return Link{}, mailbox.Mailbox{}, err
+	}
+	return l.whole(ctx, link)
+}
+
+// whole adds the mailbox and lets a link expire by the clock, whether or not
+// the loop has marked it yet.
+func (l *Links) whole(ctx context.Context, link Link) (Link, mailbox.Mailbox, error) {
+	if link.State == LinkPending && !l.needs.Now().Before(link.ExpiresAt) {
+		link.State = LinkExpired
+	}
+	m, err := l.needs.Mailboxes.MailboxByID(ctx, link.MailboxID)
+	return link, m, err
+}
+
+// Description is what the owner's page says before anything is done. A
+// description changes nothing, so that a mail scanner may open the link.
+type Description struct {
+	LinkID        string
+	State         string
+	Mailbox       string
+	Principal     string // whose sign-in is expected
+	Delegated     bool   // Principal acts for the mailbox
+	ProviderTitle string // "Contoso mail": the kind's title for people
+	ProviderName  string
+	Permissions   []string // what is going to be asked, in words
+	AttemptsLeft  int
+	ExpiresAt     time.Time
+	Last          *Outcome // how the last attempt ended; nil: none yet
+	MaySelect     bool     // an account picker can be asked for
+	SignOutURL    string   // where the provider ends its session in this browser; empty: not known
+	RequestedBy   string   // the operator who made the link
+}
+
+// Describe gives what a link's page shows. A link that is spent, expired or
+// cancelled is described too: its State says so.
+func (l *Links) Describe(ctx context.Context, secret string) (Description, error) {
+	link, m, err := l.bySecret(ctx, secret)
+	if err != nil {
+		return Description{}, err
+	}
+	kind, reg, err := l.providers.Registration(ctx, m.Provider)
+	if err != nil {
+		return Description{}, err
+	}
+	d := Description{
+		LinkID: link.ID, State: link.State, Mailbox: m.Address, Principal: m.Principal(), Delegated: m.ActsAs.Delegate() != "",
+		ProviderTitle: kind.Traits().Title, ProviderName: reg.Name, Permissions: permissions(m),
+		AttemptsLeft: max(0, MaxAttempts-link.Attempts), ExpiresAt: link.ExpiresAt, Last: link.LastAttempt,
+		MaySelect: allows(kind, provider.PromptSelectAccount), RequestedBy: link.CreatedBy.Name,
+	}
+	if link.LastAttempt != nil && !link.LastAttempt.OK {
+		d.SignOutURL = l.signOutURL(ctx, kind, reg, secret)
+	}
+	return d, nil
+}
+
+// permissions says in words what a mailbox's owner is asked for.
+func permissions(m mailbox.Mailbox) []string {
+	var words []string
+	for _, u := range m.Uses() {
+		switch u {
+		case provider.UseIMAP, provider.UsePOP3:
+			words = append(words, "Read the mail in "+m.Address+".")
+		case provider.UseSMTP:
+			words = append(words, "Send mail as "+m.Address+".")
+		case provider.UseIdentity:
+			words = append(words, "See your name and your mail addresses, to be sure that it is you who signed in.")
+		}
+	}
+	return append(words, "Stay connected when you are away, until you or your administrator end it.")
+}
+
+// signOutURL asks the kind; a provider that is down costs the page nothing but
+// the button.
+func (l *Links) signOutURL(ctx context.Context, kind provider.Kind, reg provider.Registration, secret string) string {
+	s, ok := kind.(provider.SignOut)
+	if !ok {
+		return ""
+	}
+	returnTo := ""
+	if secret != "" {
+		returnTo = l.needs.PublicURL + "/authorize/" + secret
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	u, err := s.SignOutURL(ctx, reg, returnTo)
+	if err != nil {
+		l.needs.Log.WarnContext(ctx, "no sign-out address", "provider", reg.Name, "error", err)
+		return ""
+	}
+	return u
+}
+
+func clock(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }

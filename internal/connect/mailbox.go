@@ -1,0 +1,188 @@
+package connect
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+
+	"github.com/mailgrant/mailgrant/internal/event"
+	"github.com/mailgrant/mailgrant/internal/fault"
+	"github.com/mailgrant/mailgrant/internal/mailbox"
+	"github.com/mailgrant/mailgrant/internal/message"
+)
+
+// Mailboxes keeps mailboxes.
+type Mailboxes struct {
+	needs     Needs
+	providers *Providers
+}
+
+// MailboxSettings is a mailbox as an operator writes it. Of Mailbox, the fields
+// ID, Paused, Version and the times are ignored. Present is the address it has
+// now, where that changes; empty: the one in Mailbox.
+type MailboxSettings struct {
+	Mailbox mailbox.Mailbox
+	Present string
+	When    When
+}
+
+// Save checks and writes a mailbox. Changing address, host, provider or acts_as
+// suspends its grant until the mailbox is verified anew.
+func (b *Mailboxes) Save(ctx context.Context, in MailboxSettings, by event.Actor) (mailbox.Mailbox, Change, error) {
+	m := in.Mailbox
+	if err := b.check(ctx, &m); err != nil {
+		return mailbox.Mailbox{}, "", err
+	}
+	present := in.Present
+	if present == "" {
+		present = m.Address
+	}
+	old, err := b.Get(ctx, present)
+	isNew := fault.Has(err, "mailbox.unknown")
+	switch {
+	case err != nil && !isNew, isNew && (in.When == OnlyUpdate || present != m.Address && in.Present != ""):
+		return mailbox.Mailbox{}, "", err
+	case !isNew && in.When == OnlyCreate:
+		return mailbox.Mailbox{}, "", &fault.Error{
+			ID: "mailbox.exists", Kind: fault.Conflict, Field: "address", Who: []fault.Who{fault.Operator},
+			Text: fmt.Sprintf("The mailbox %s is here already.", m.Address), Remedy: "Change the one that exists, or delete it first.",
+		}
+	}
+	now := b.needs.Now().UTC()
+	m.ID, m.Version, m.CreatedAt, m.UpdatedAt, m.Paused = event.NewID(), 1, now, now, false
+	if !isNew {
+		m.ID, m.Version, m.CreatedAt, m.Paused = old.ID, old.Version+1, old.CreatedAt, old.Paused
+		if sameSettings(old, m) {
+			return old, Unchanged, nil
+		}
+	}
+	s := SaveMailbox{Mailbox: m, IfVersion: old.Version}
+	change := Created
+	if isNew {
+		s.Events = []event.Event{event.New(now, event.MailboxCreated, by, fmt.Sprintf("The mailbox %s was added.", m.Address)).About(m.ID, m.Address)}
+	} else {
+		change = Updated
+		reason := decisive(old, m)
+		s.Suspend = reason != ""
+		s.Events = []event.Event{event.New(now, event.MailboxUpdated, by, fmt.Sprintf("The mailbox %s was changed.", m.Address)).About(m.ID, m.Address)}
+		if s.Suspend {
+			s.Events, err = b.suspended(ctx, s.Events, m, reason, by)
+			if err != nil {
+				return mailbox.Mailbox{}, "", err
+			}
+		}
+	}
+	if err := b.needs.Mailboxes.SaveMailbox(ctx, s); err != nil {
+		return mailbox.Mailbox{}, "", err
+	}
+	b.needs.Changed(m.ID)
+	return m, change, nil
+}
+
+// suspended adds the event of a suspension where there is a grant to suspend.
+func (b *Mailboxes) suspended(ctx context.Context, events []event.Event, m mailbox.Mailbox, reason string, by event.Actor) ([]event.Event, error) {
+	g, err := b.needs.Grants.Grant(ctx, m.ID)
+	switch {
+	case fault.Has(err, "grant.none"):
+		return events, nil
+	case err != nil:
+		return nil, err
+	case g.State != mailbox.GrantActive:
+		return events, nil
+	}
+	e := event.New(b.needs.Now(), event.GrantSuspended, by, fmt.Sprintf("The grant of %s is suspended because %s; it works again once the mailbox is authorised anew.", m.Address, reason)).
+		About(m.ID, m.Address)
+	e.Remedy = "Make an authorization link and send it to " + m.Principal() + "."
+	return append(events, e), nil
+}
+
+// decisive says, as half a sentence, which change puts the three-way binding in
+// question; empty for none.
+func decisive(old, m mailbox.Mailbox) string {
+	switch {
+	case old.Address != m.Address:
+		return "its address changed"
+	case old.Provider != m.Provider:
+		return "its provider changed"
+	case old.ActsAs != m.ActsAs:
+		return "who acts for it changed"
+	case receiveServer(old) != receiveServer(m):
+		return "the server where it receives changed"
+	case sendServer(old) != sendServer(m):
+		return "the server where it sends changed"
+	}
+	return ""
+}
+
+func receiveServer(m mailbox.Mailbox) mailbox.Server {
+	if m.Receive == nil {
+		return mailbox.Server{}
+	}
+	return m.Receive.Server
+}
+
+func sendServer(m mailbox.Mailbox) mailbox.Server {
+	if m.Send == nil {
+		return mailbox.Server{}
+	}
+	return m.Send.Server
+}
+
+// sameSettings compares all that an operator writes.
+func sameSettings(a, b mailbox.Mailbox) bool {
+	a.Version, a.UpdatedAt, a.CreatedAt = b.Version, b.UpdatedAt, b.CreatedAt
+	return reflect.DeepEqual(a, b)
+}
+
+// Get gives a mailbox by address, compared without case.
+func (b *Mailboxes) Get(ctx context.Context, address string) (mailbox.Mailbox, error) {
+	normal, err := message.Address(address)
+	if err != nil {
+		return mailbox.Mailbox{}, err
+	}
+	return b.needs.Mailboxes.Mailbox(ctx, normal)
+}
+
+// List gives mailboxes whose address sorts after the cursor, at most limit.
+func (b *Mailboxes) List(ctx context.Context, after string, limit int) ([]Listed, error) {
+	return b.needs.Mailboxes.Mailboxes(ctx, after, limit)
+}
+
+// Pause stops receiving and sending until Resume; the grant stays fresh.
+func (b *Mailboxes) Pause(ctx context.Context, address string, by event.Actor) (mailbox.Mailbox, error) {
+	return b.setPaused(ctx, address, true, event.MailboxPaused, "The mailbox %s was paused: nothing is received or sent.", by)
+}
+
+// Resume lets a paused mailbox go on.
+func (b *Mailboxes) Resume(ctx context.Context, address string, by event.Actor) (mailbox.Mailbox, error) {
+	return b.setPaused(ctx, address, false, event.MailboxResumed, "The mailbox %s goes on.", by)
+}
+
+func (b *Mailboxes) setPaused(ctx context.Context, address string, paused bool, kind event.Kind, text string, by event.Actor) (mailbox.Mailbox, error) {
+	m, err := b.Get(ctx, address)
+	if err != nil || m.Paused == paused {
+		return m, err
+	}
+	now, version := b.needs.Now().UTC(), m.Version
+	m.Paused, m.Version, m.UpdatedAt = paused, version+1, now
+	e := event.New(now, kind, by, fmt.Sprintf(text, m.Address)).About(m.ID, m.Address)
+	if err := b.needs.Mailboxes.SaveMailbox(ctx, SaveMailbox{Mailbox: m, IfVersion: version, Events: []event.Event{e}}); err != nil {
+		return mailbox.Mailbox{}, err
+	}
+	b.needs.Changed(m.ID)
+	return m, nil
+}
+
+// Delete removes a mailbox with everything that belongs to it.
+func (b *Mailboxes) Delete(ctx context.Context, address string, by event.Actor) error {
+	m, err := b.Get(ctx, address)
+	if err != nil {
+		return err
+	}
+	e := event.New(b.needs.Now(), event.MailboxDeleted, by, fmt.Sprintf("The mailbox %s was removed with its grant and its stored messages.", m.Address)).About(m.ID, m.Address)
+	if err := b.needs.Mailboxes.DeleteMailbox(ctx, m.ID, e); err != nil {
+		return err
+	}
+	b.needs.Changed(m.ID)
+	return nil
+}

@@ -1,0 +1,291 @@
+package connect
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mailgrant/mailgrant/internal/fault"
+	"github.com/mailgrant/mailgrant/internal/mailbox"
+	"github.com/mailgrant/mailgrant/internal/message"
+	"github.com/mailgrant/mailgrant/internal/protocol"
+	"github.com/mailgrant/mailgrant/internal/provider"
+)
+
+// The grant type of today, and how often a poll may ask.
+const (
+	grantAuthorizationCode = "authorization_code"
+	shortestPoll           = 10 * time.Second
+	longestPoll            = 24 * time.Hour
+	defaultPoll            = time.Minute
+)
+
+// check finds what is wrong with a mailbox and fills in defaults.
+func (b *Mailboxes) check(ctx context.Context, m *mailbox.Mailbox) error {
+	var err error
+	if m.Address, err = message.Address(m.Address); err != nil {
+		return inField(err, "address")
+	}
+	if m.From != "" {
+		if m.From, err = message.Address(m.From); err != nil {
+			return inField(err, "from")
+		}
+	}
+	r, kind, err := b.providers.record(ctx, m.Provider)
+	if fault.Has(err, "provider.unknown") {
+		return b.unknownProvider(ctx, m.Provider)
+	}
+	if err != nil {
+		return err
+	}
+	if err := checkGrantType(m); err != nil {
+		return err
+	}
+	if err := checkActsAs(m); err != nil {
+		return err
+	}
+	if err := checkProfile(r, m.Profile); err != nil {
+		return err
+	}
+	if m.Receive == nil && m.Send == nil {
+		return wrong("mailbox.does_nothing", "receive", fmt.Sprintf("The mailbox %s neither receives nor sends.", m.Address), "Give it receive, send, or both.")
+	}
+	if err := checkReceive(m); err != nil {
+		return err
+	}
+	if err := checkSend(m); err != nil {
+		return err
+	}
+	receive, send := Endpoints(kind, r, *m)
+	if receive != nil {
+		if err := b.checkEndpoint(*receive, m.Receive.Server, r.Name); err != nil {
+			return err
+		}
+	}
+	if send != nil {
+		if err := b.checkEndpoint(*send, m.Send.Server, r.Name); err != nil {
+			return err
+		}
+	}
+	_, err = kind.Resources(r, m.Uses(), m.Profile)
+	return err
+}
+
+func inField(err error, field string) error {
+	f := *fault.Of(err)
+	f.Field = field
+	return &f
+}
+
+func (b *Mailboxes) unknownProvider(ctx context.Context, name string) error {
+	all, err := b.providers.List(ctx)
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, r := range all {
+		names = append(names, r.Name)
+	}
+	remedy := "Add the provider first; there is none yet."
+	if len(names) > 0 {
+		remedy = "Use " + orList(names) + ", or add the provider first."
+	}
+	return wrong("provider.unknown", "provider", fmt.Sprintf("There is no provider called “%s”.", fault.Shorten(name, 60)), remedy)
+}
+
+func checkGrantType(m *mailbox.Mailbox) error {
+	switch m.GrantType {
+	case "":
+		m.GrantType = grantAuthorizationCode
+	case grantAuthorizationCode:
+	case "device_code", "client_credentials":
+		return wrong("mailbox.grant_type", "grant_type", fmt.Sprintf("The grant type %s is not offered yet.", m.GrantType), "Use authorization_code: the owner authorises by a link.")
+	default:
+		return oneOf("mailbox.grant_type", "grant_type", m.GrantType, grantAuthorizationCode)
+	}
+	return nil
+}
+
+func checkActsAs(m *mailbox.Mailbox) error {
+	const remedy = "Use owner, or delegate: name@domain for a declared person who opens the mailbox with their own sign-in."
+	text := strings.TrimSpace(string(m.ActsAs))
+	switch {
+	case text == "" || text == "owner":
+		m.ActsAs = "owner"
+		return nil
+	case text == "app":
+		return wrong("mailbox.acts_as", "acts_as", "Opening a mailbox as the application itself (app) is not offered yet.", remedy)
+	}
+	who, ok := strings.CutPrefix(text, "delegate:")
+	if !ok {
+		return wrong("mailbox.acts_as", "acts_as", fmt.Sprintf("“%s” is not possible here.", fault.Shorten(text, 60)), remedy)
+	}
+	address, err := message.Address(who)
+	if err != nil {
+		return inField(err, "acts_as")
+	}
+	if address == m.Address {
+		return wrong("mailbox.acts_as", "acts_as", fmt.Sprintf("The delegate %s is the mailbox itself.", address), "Use owner.")
+	}
+	m.ActsAs = mailbox.ActsAs("delegate: " + address)
+	return nil
+}
+
+func checkProfile(r provider.Record, name string) error {
+	if name == "" {
+		return nil
+	}
+	var names []string
+	for _, p := range r.Profiles {
+		if p.Name == name {
+			return nil
+		}
+		names = append(names, p.Name)
+	}
+	if len(names) == 0 {
+		return wrong("mailbox.profile", "profile", fmt.Sprintf("The provider %s has no profiles.", r.Name), "Leave the profile out; scopes are then derived from what the mailbox does.")
+	}
+	return oneOf("mailbox.profile", "profile", name, names...)
+}
+
+func checkReceive(m *mailbox.Mailbox) error {
+	if m.Receive == nil {
+		if m.AfterReceive != "" && m.AfterReceive != protocol.DisposeKeep {
+			return wrong("mailbox.after_receive", "after_receive", "The mailbox does not receive, so nothing can happen after receiving.", "Leave it out, or give the mailbox receive.")
+		}
+		return nil
+	}
+	own := *m.Receive
+	m.Receive = &own
+	switch own.Protocol {
+	case protocol.IMAP:
+	case protocol.POP3, protocol.Graph:
+		return wrong("mailbox.protocol", "receive.protocol", fmt.Sprintf("Receiving by %s is not offered yet.", own.Protocol), "Use imap.")
+	default:
+		return oneOf("mailbox.protocol", "receive.protocol", own.Protocol, protocol.IMAP)
+	}
+	if err := checkFolders(&own); err != nil {
+		return err
+	}
+	if own.Mode == "" {
+		own.Mode = mailbox.ModePush
+	}
+	if err := oneOf("mailbox.mode", "receive.mode", own.Mode, mailbox.ModePush, mailbox.ModePoll); err != nil {
+		return err
+	}
+	switch {
+	case own.Mode == mailbox.ModePush && own.Every != 0:
+		return wrong("mailbox.every", "receive.every", "A mailbox with mode push is not asked at intervals.", "Leave every out, or use mode: poll.")
+	case own.Mode == mailbox.ModePoll && own.Every == 0:
+		own.Every = defaultPoll
+	case own.Mode == mailbox.ModePoll && (own.Every < shortestPoll || own.Every > longestPoll):
+		return wrong("mailbox.every", "receive.every", fmt.Sprintf("Asking every %s is not possible.", own.Every), "Use a time between 10s and 24h.")
+	}
+	return checkAfterReceive(m)
+}
+
+func checkFolders(own *mailbox.Receive) error {
+	if len(own.Folders) == 0 {
+		own.Folders = []string{"INBOX"}
+	}
+	folders := make([]string, 0, len(own.Folders))
+	for i, f := range own.Folders {
+		f = strings.TrimSpace(f)
+		if strings.EqualFold(f, "INBOX") {
+			f = "INBOX" // RFC 9051 section 5.1: the one name without case
+		}
+		field := fmt.Sprintf("receive.folders[%d]", i)
+		switch {
+		case f == "" || len(f) > 255 || strings.ContainsAny(f, "\r\n\x00*%"):
+			return wrong("mailbox.folder", field, fmt.Sprintf("“%s” is not the name of a folder.", fault.Shorten(f, 60)), "Write each folder as the mail server calls it, for example INBOX or INBOX/Orders, without * and %.")
+		case slices.Contains(folders, f):
+			return wrong("mailbox.folder", field, fmt.Sprintf("The folder %s stands here twice.", f), "Name each folder once.")
+		}
+		folders = append(folders, f)
+	}
+	if len(folders) > 50 {
+		return wrong("mailbox.folder", "receive.folders", fmt.Sprintf("%d folders are more than can be watched.", len(folders)), "Name at most 50 folders.")
+	}
+	own.Folders = folders
+	return nil
+}
+
+func checkAfterReceive(m *mailbox.Mailbox) error {
+	text := strings.TrimSpace(m.AfterReceive)
+	const remedy = "Use keep, mark_seen, move: Folder or delete."
+	switch text {
+	case "":
+		m.AfterReceive = protocol.DisposeKeep
+		return nil
+	case protocol.DisposeKeep, protocol.DisposeMarkSeen, protocol.DisposeDelete:
+		m.AfterReceive = text
+		return nil
+	}
+	target, ok := strings.CutPrefix(text, "move:")
+	target = strings.TrimSpace(target)
+	switch {
+	case !ok:
+		return wrong("mailbox.after_receive", "after_receive", fmt.Sprintf("“%s” is not possible here.", fault.Shorten(text, 60)), remedy)
+	case target == "" || len(target) > 255 || strings.ContainsAny(target, "\r\n\x00*%"):
+		return wrong("mailbox.after_receive", "after_receive", "The folder to move to is missing or is not the name of a folder.", "Write it as move: Processed.")
+	case slices.ContainsFunc(m.Receive.Folders, func(f string) bool { return f == target || f == "INBOX" && strings.EqualFold(target, "INBOX") }):
+		return wrong("mailbox.after_receive", "after_receive", fmt.Sprintf("Messages cannot be moved to %s, which is itself read.", target), "Name a folder that is not among receive.folders.")
+	}
+	m.AfterReceive = "move: " + target
+	return nil
+}
+
+func checkSend(m *mailbox.Mailbox) error {
+	if m.Send == nil {
+		return nil
+	}
+	own := *m.Send
+	m.Send = &own
+	switch own.Protocol {
+	case protocol.SMTP:
+	case protocol.Graph:
+		return wrong("mailbox.protocol", "send.protocol", "Sending by graph is not offered yet.", "Use smtp.")
+	default:
+		return oneOf("mailbox.protocol", "send.protocol", own.Protocol, protocol.SMTP)
+	}
+	if own.Fallback != "" {
+		return wrong("mailbox.protocol", "send.fallback", "A second way of sending is not offered yet.", "Leave fallback out.")
+	}
+	return nil
+}
+
+// checkEndpoint demands that presets and own settings together say where to
+// connect, and that nothing crosses a network in clear.
+func (b *Mailboxes) checkEndpoint(at protocol.Endpoint, own mailbox.Server, providerName string) error {
+	field := func(name string) string { return at.Setting + "." + name }
+	if at.Host == "" {
+		return wrong("mailbox.host", field("host"), fmt.Sprintf("The provider %s has no preset host for %s.", providerName, at.Protocol), "Give the mail server's name here.")
+	}
+	if strings.ContainsAny(at.Host, "/@ \t\r\n") || len(at.Host) > 253 {
+		return wrong("mailbox.host", field("host"), fmt.Sprintf("“%s” is not the name of a host.", fault.Shorten(at.Host, 80)), "Write the name or the address alone: no scheme, no path; the port goes into port.")
+	}
+	if own.Port < 0 || own.Port > 65535 || at.Port == 0 {
+		return wrong("mailbox.port", field("port"), "The port is missing or is no port number.", "Use a number from 1 to 65535; usual are 993 for imap and 587 or 465 for smtp.")
+	}
+	if err := oneOf("mailbox.tls", field("tls"), at.TLS, protocol.TLSImplicit, protocol.TLSStart, protocol.TLSNone); err != nil {
+		return err
+	}
+	if at.TLS == protocol.TLSNone && !loopback(at.Host) {
+		return wrong("mailbox.tls", field("tls"), fmt.Sprintf("Without TLS, access tokens would travel to %s in clear.", at.Host), "Use implicit or starttls; none is possible only towards this machine itself (localhost, 127.0.0.1, ::1).")
+	}
+	if strings.ContainsFunc(own.User, func(r rune) bool { return r < 0x20 || r == 0x7f }) || len(own.User) > 320 {
+		return wrong("mailbox.user", field("user"), "The user name holds a control character or is too long.", "Write the name as the mail server knows it, or leave it out for the address.")
+	}
+	return checkCA(field("ca_file"), own.CAPEM)
+}
+
+func loopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil && ip.IsLoopback()
+}

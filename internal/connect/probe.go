@@ -1,0 +1,73 @@
+package connect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/mailgrant/mailgrant/internal/fault"
+	"github.com/mailgrant/mailgrant/internal/mailbox"
+	"github.com/mailgrant/mailgrant/internal/protocol"
+	"github.com/mailgrant/mailgrant/internal/provider"
+	"github.com/mailgrant/mailgrant/internal/seal"
+)
+
+// probeTime bounds one probe, from name look-up to the opened mailbox.
+const probeTime = 45 * time.Second
+
+// door is where the expected mailbox is tried: where it receives, else where it
+// sends.
+type door struct {
+	at     protocol.Endpoint
+	user   string
+	prober protocol.Prober
+}
+
+func (l *Links) door(kind provider.Kind, r provider.Record, m mailbox.Mailbox) (door, error) {
+	receive, send := Endpoints(kind, r, m)
+	d := door{user: m.Address}
+	switch {
+	case receive != nil:
+		d.at, d.user = *receive, UserAt(m, m.Receive.Server)
+	case send != nil:
+		d.at, d.user = *send, UserAt(m, m.Send.Server)
+	default:
+		return d, errors.New("connect: the mailbox neither receives nor sends")
+	}
+	if d.prober = l.needs.Probes(d.at.Protocol); d.prober == nil {
+		return d, fmt.Errorf("connect: there is no probe for the protocol %q", d.at.Protocol)
+	}
+	return d, nil
+}
+
+// probe opens the mailbox with an access token. A definite no is one that the
+// mail server says about this sign-in or this mailbox, and that no repetition
+// changes; everything before (names, TLS, greeting) says nothing about the
+// mailbox.
+func (d door) probe(ctx context.Context, accessToken seal.Secret) (ProbeResult, error) {
+	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	failed := ""
+	err := d.prober.Probe(ctx, d.at, protocol.Login{User: d.user, AccessToken: accessToken}, func(s protocol.Step) {
+		if !s.OK && !s.Skipped {
+			failed = s.Name
+		}
+	})
+	if err == nil {
+		return ProbeOpened, nil
+	}
+	f := fault.Of(err)
+	switch failed {
+	case "auth", "open", "mail_from":
+	default:
+		return ProbeUndecided, err
+	}
+	switch f.Kind {
+	case fault.Refused, fault.Dead, fault.Forbidden, fault.Unauthenticated, fault.NotFound, fault.Invalid:
+		if !f.Retry {
+			return ProbeRefused, err
+		}
+	}
+	return ProbeUndecided, err
+}

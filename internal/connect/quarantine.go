@@ -1,0 +1,184 @@
+package connect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/mailgrant/mailgrant/internal/event"
+	"github.com/mailgrant/mailgrant/internal/fault"
+	"github.com/mailgrant/mailgrant/internal/mailbox"
+	"github.com/mailgrant/mailgrant/internal/provider"
+	"github.com/mailgrant/mailgrant/internal/seal"
+	"github.com/mailgrant/mailgrant/internal/work"
+)
+
+// How long an authorization may wait for its mailbox, and how often it is tried.
+const (
+	quarantineLife = 24 * time.Hour
+	firstRetry     = time.Minute
+	longestRetry   = time.Hour
+	tryTime        = 5 * time.Minute  // a try is surely over after that
+	turn           = 20 * time.Second // how often Run looks
+)
+
+// Run lets links expire and tries quarantined authorizations again, until ctx
+// ends. It returns nil then.
+func (l *Links) Run(ctx context.Context) error {
+	tick := time.NewTicker(turn)
+	defer tick.Stop()
+	for {
+		if err := l.Turn(ctx); err != nil && ctx.Err() == nil {
+			l.needs.Log.ErrorContext(ctx, "links and quarantine could not be looked after", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// Turn is one round of Run.
+func (l *Links) Turn(ctx context.Context) error {
+	now := l.needs.Now().UTC()
+	_, err := l.needs.Links.ExpireLinks(ctx, now)
+	due, dueErr := l.needs.Grants.DueQuarantines(ctx, now, 20)
+	err = errors.Join(err, dueErr)
+	for _, q := range due {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		err = errors.Join(err, l.again(ctx, q))
+	}
+	return err
+}
+
+// again tries one quarantined authorization: it is released, dropped or waits on.
+func (l *Links) again(ctx context.Context, q mailbox.Quarantine) error {
+	ctx, cancel := context.WithTimeout(ctx, finishTime)
+	defer cancel()
+	m, err := l.needs.Mailboxes.MailboxByID(ctx, q.MailboxID)
+	if err != nil {
+		return err
+	}
+	now := l.needs.Now().UTC()
+	if !now.Before(q.ExpiresAt) {
+		return l.drop(ctx, m, fmt.Sprintf("The mailbox %s could not be opened within %d hours, so the authorisation by %s was dropped. The last reason: %s",
+			m.Address, int(quarantineLife/time.Hour), q.Display, q.CauseText), q.Cause)
+	}
+	if err := l.needs.Aside.ClaimQuarantine(ctx, m.ID, q.NextTryAt, now.Add(tryTime)); err != nil {
+		if fault.Has(err, "work.leased") {
+			return nil
+		}
+		return err
+	}
+	v, result, why := l.examine(ctx, m, q)
+	switch result {
+	case ProbeOpened:
+		return l.release(ctx, v, now)
+	case ProbeRefused:
+		f := fault.Of(why)
+		return l.drop(ctx, m, fmt.Sprintf("%s signed in, but the mailbox %s does not open: %s The authorisation was dropped.", q.Display, m.Address, f.Text), f.ID)
+	}
+	f := fault.Of(why)
+	next := now.Add(work.Backoff(q.Tries+1, firstRetry, longestRetry))
+	return l.needs.Grants.RetryQuarantine(ctx, q.MailboxID, earlier(next, q.ExpiresAt), f.ID, f.Text)
+}
+
+// examine fetches an access token with the quarantined refresh token and opens
+// the mailbox. A provider that rotates its refresh tokens gives a new one here;
+// it is kept before it is used.
+func (l *Links) examine(ctx context.Context, m mailbox.Mailbox, q mailbox.Quarantine) (verified, ProbeResult, error) {
+	refuse := func(err error) (verified, ProbeResult, error) { return verified{}, ProbeUndecided, err }
+	kind, reg, err := l.providers.Registration(ctx, m.Provider)
+	if err != nil {
+		return refuse(err)
+	}
+	refreshToken, err := l.needs.Keys.Unseal(q.RefreshToken, seal.Where("quarantine", m.ID, "refresh_token"))
+	if err != nil {
+		return refuse(err)
+	}
+	d, err := l.door(kind, reg.Record, m)
+	if err != nil {
+		return refuse(err)
+	}
+	t, err := l.fetchAccess(ctx, kind, reg, m, d.at.Resource, refreshToken)
+	if err != nil {
+		if fault.KindOf(err) == fault.Dead {
+			return verified{}, ProbeRefused, err
+		}
+		return refuse(err)
+	}
+	if !t.RefreshToken.IsZero() {
+		refreshToken = t.RefreshToken
+		sealed, err := l.needs.Keys.Seal(refreshToken, seal.Where("quarantine", m.ID, "refresh_token"))
+		if err == nil {
+			err = l.needs.Aside.RotateQuarantine(ctx, m.ID, sealed)
+		}
+		if err != nil {
+			return refuse(fmt.Errorf("keep the rotated refresh token: %w", err))
+		}
+	}
+	v := verified{
+		mailbox: m, who: q.Subject, display: q.Display, verdict: q.Verdict, scopes: q.Scopes,
+		refreshToken: refreshToken, access: []provider.Tokens{t}, connectedBy: q.ConnectedBy, connectedAt: q.CreatedAt,
+	}
+	result, why := d.probe(ctx, t.AccessToken)
+	return v, result, why
+}
+
+func (l *Links) release(ctx context.Context, v verified, now time.Time) error {
+	a, err := l.adoption(v, now)
+	if err != nil {
+		return err
+	}
+	text := fmt.Sprintf("The mailbox %s opens now: the authorisation by %s left quarantine and is in use.", v.mailbox.Address, v.display)
+	a.Events = []event.Event{event.New(now, event.GrantReleased, event.System(), text).About(v.mailbox.ID, v.mailbox.Address).
+		With("verdict", string(v.verdict)).With("signed_in", v.display).With("subject", v.who.Key())}
+	err = l.needs.Grants.Adopt(ctx, a)
+	if fault.Has(err, "mailbox.changed") {
+		return nil // an operator changed it under our hands: the next turn looks at what it is now
+	}
+	if err != nil {
+		return err
+	}
+	l.needs.Adopted(v.mailbox.ID)
+	return nil
+}
+
+func (l *Links) drop(ctx context.Context, m mailbox.Mailbox, text, cause string) error {
+	e := event.New(l.needs.Now(), event.GrantDropped, event.System(), text).About(m.ID, m.Address)
+	e.Cause, e.Remedy = cause, "Make a new authorization link once the cause is removed."
+	return l.needs.Grants.DropQuarantine(ctx, m.ID, e)
+}
+
+// Revoke ends a mailbox's grant and forgets its tokens, quarantine included.
+func (l *Links) Revoke(ctx context.Context, address string, by event.Actor) error {
+	m, err := l.mailboxes.Get(ctx, address)
+	if err != nil {
+		return err
+	}
+	now := l.needs.Now().UTC()
+	q, err := l.needs.Grants.QuarantineOf(ctx, m.ID)
+	if err != nil {
+		return err
+	}
+	if q != nil {
+		e := event.New(now, event.GrantDropped, by, fmt.Sprintf("The authorisation of %s that waited in quarantine was dropped.", m.Address)).About(m.ID, m.Address)
+		if err := l.needs.Grants.DropQuarantine(ctx, m.ID, e); err != nil {
+			return err
+		}
+	}
+	e := event.New(now, event.GrantRevoked, by, fmt.Sprintf("The grant of %s was ended and its tokens were forgotten.", m.Address)).About(m.ID, m.Address)
+	err = l.needs.Grants.EndGrant(ctx, m.ID, now, e)
+	if q != nil && fault.Has(err, "grant.none") {
+		err = nil
+	}
+	if err != nil {
+		return err
+	}
+	l.needs.Changed(m.ID)
+	return nil
+}

@@ -1,0 +1,129 @@
+package connect
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/mailgrant/mailgrant/internal/event"
+	"github.com/mailgrant/mailgrant/internal/mailbox"
+	"github.com/mailgrant/mailgrant/internal/oauth"
+	"github.com/mailgrant/mailgrant/internal/provider"
+	"github.com/mailgrant/mailgrant/internal/seal"
+)
+
+// attemptLife is how long a person may take at the provider: a first sign-in
+// with a second factor to enrol takes its time.
+const attemptLife = 30 * time.Minute
+
+// Choice is what a person chose on the owner's page.
+type Choice struct {
+	// SelectAccount asks the provider for its account picker, for a person whose
+	// browser is signed in as somebody else.
+	SelectAccount bool
+}
+
+// Started is an authorization request to send the browser to. Binding belongs
+// in a cookie of this browser: the callback must bring it back.
+type Started struct {
+	URL       string
+	Binding   seal.Secret
+	AttemptID string
+	ExpiresAt time.Time
+}
+
+// Start begins an attempt at a link: it makes state, nonce and PKCE verifier,
+// decides on the prompt, and counts the attempt.
+func (l *Links) Start(ctx context.Context, secret string, choice Choice) (Started, error) {
+	link, m, err := l.bySecret(ctx, secret)
+	if err != nil {
+		return Started{}, err
+	}
+	if err := usable(link); err != nil {
+		return Started{}, err
+	}
+	kind, reg, err := l.providers.Registration(ctx, m.Provider)
+	if err != nil {
+		return Started{}, err
+	}
+	force, prompt := decidePrompt(kind, reg.Record, choice)
+	state, nonce, verifier, binding := newSecret(), newSecret(), oauth.NewCodeVerifier(), newSecret()
+	address, err := kind.AuthorizationURL(ctx, reg, provider.AuthorizationRequest{
+		State: state.Reveal(), Nonce: nonce.Reveal(), CodeChallenge: oauth.CodeChallenge(verifier),
+		LoginHint: m.Principal(), Uses: m.Uses(), Profile: m.Profile, Force: force,
+	})
+	if err != nil {
+		return Started{}, fmt.Errorf("make the authorization request: %w", err)
+	}
+	now := l.needs.Now().UTC()
+	a := Attempt{
+		ID: event.NewID(), LinkID: link.ID, MailboxID: m.ID,
+		StateHash: digest(state.Reveal()), BindingHash: digest(binding.Reveal()),
+		Prompt: string(prompt), CreatedAt: now, ExpiresAt: earlier(now.Add(attemptLife), link.ExpiresAt),
+	}
+	if a.Verifier, err = l.needs.Keys.Seal(verifier, seal.Where("attempt", a.ID, "verifier")); err != nil {
+		return Started{}, fmt.Errorf("seal the code verifier: %w", err)
+	}
+	if a.Nonce, err = l.needs.Keys.Seal(nonce, seal.Where("attempt", a.ID, "nonce")); err != nil {
+		return Started{}, fmt.Errorf("seal the nonce: %w", err)
+	}
+	e := event.New(now, event.AttemptStarted, event.Actor{Kind: event.ActorOwner}, attemptText(m, prompt)).
+		About(m.ID, m.Address).With("link_id", link.ID).With("attempt_id", a.ID).With("prompt", string(prompt))
+	if err := l.needs.Links.StartAttempt(ctx, a, now, e); err != nil {
+		return Started{}, spentWords(err)
+	}
+	return Started{URL: address, Binding: binding, AttemptID: a.ID, ExpiresAt: a.ExpiresAt}, nil
+}
+
+func attemptText(m mailbox.Mailbox, prompt provider.Prompt) string {
+	how := "is asked to sign in afresh"
+	switch prompt {
+	case provider.PromptSelectAccount:
+		how = "is asked which account to use"
+	case provider.PromptOmit:
+		how = "may be taken from the browser's present sign-in, as this provider is set up (prompt: omit)"
+	}
+	return fmt.Sprintf("Somebody opened the authorization link for %s; whoever it is %s.", m.Address, how)
+}
+
+// decidePrompt gives what to force, for a guided retry, and what is going to be
+// sent in effect. There is always a decision.
+func decidePrompt(kind provider.Kind, r provider.Record, choice Choice) (force, effective provider.Prompt) {
+	if choice.SelectAccount && allows(kind, provider.PromptSelectAccount) {
+		return provider.PromptSelectAccount, provider.PromptSelectAccount
+	}
+	if r.Prompt != "" {
+		return "", r.Prompt
+	}
+	if prompts := kind.Traits().Prompts; len(prompts) > 0 {
+		return "", prompts[0]
+	}
+	return "", provider.PromptLogin
+}
+
+func allows(kind provider.Kind, p provider.Prompt) bool {
+	return slices.Contains(kind.Traits().Prompts, p)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+// usable says in words why a link cannot be used any more.
+func usable(link Link) error {
+	switch {
+	case link.State == LinkExpired:
+		return errLinkExpired()
+	case link.State == LinkCancelled:
+		return errLinkCancelled()
+	case link.State == LinkGranted:
+		return errLinkGranted()
+	case link.State != LinkPending || link.Attempts >= MaxAttempts:
+		return errLinkUsedUp()
+	}
+	return nil
+}
