@@ -101,7 +101,9 @@ func (m *memory) FinishRefresh(_ context.Context, f broker.FinishRefresh) error 
 	if !f.RefreshToken.IsZero() {
 		g.PreviousToken, g.RefreshToken = g.RefreshToken, f.RefreshToken
 	}
-	m.access[f.MailboxID+" "+f.Access.Resource] = f.Access
+	if !f.Access.Sealed.IsZero() {
+		m.access[f.MailboxID+" "+f.Access.Resource] = f.Access
+	}
 	g.Intent, g.Candidate, g.Failures, g.Cause, g.CauseText, g.Remedy = mailbox.Intent{}, seal.Sealed{}, 0, "", "", ""
 	g.Lease.Owner, g.Lease.Until = "", time.Time{}
 	g.NextRefreshAt, g.LastRefreshAt = f.NextRefreshAt, f.Now

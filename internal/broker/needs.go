@@ -56,8 +56,8 @@ type BeginRefresh struct {
 type FinishRefresh struct {
 	MailboxID     string
 	Fence         int64
-	Access        mailbox.AccessToken
-	RefreshToken  seal.Sealed // zero: the provider did not rotate
+	Access        mailbox.AccessToken // zero: the answer held a refresh token alone
+	RefreshToken  seal.Sealed         // zero: the provider did not rotate
 	NextRefreshAt time.Time
 	Now           time.Time
 	Events        []event.Event

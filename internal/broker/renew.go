@@ -193,6 +193,9 @@ func (b *Broker) ask(ctx context.Context, a attempt, o opened) (*entry, error) {
 			}
 		}
 	}
+	if f != nil && !tokens.RefreshToken.IsZero() && tokens.RefreshToken != used {
+		return nil, b.settleHalf(ctx, a, tokens.RefreshToken, used, f)
+	}
 	if f != nil {
 		return nil, b.settleFailure(ctx, a, f, !sent)
 	}

@@ -87,8 +87,39 @@ func (b *Broker) settle(ctx context.Context, a attempt, o opened, tokens provide
 		b.shelf.backOff(a.key, wait{until: now.Add(slowBackoff), secrets: unknownVersion, fault: f})
 		return nil, f
 	}
+	if g, err := b.store.Grant(ctx, a.mailboxID); err == nil && g.State != mailbox.GrantActive {
+		return nil, notActive(a.m, g) // suspended while the request was out: kept, not lent
+	}
 	b.shelf.renewed(a.key, e)
 	return e, nil
+}
+
+// settleHalf keeps the refresh token of an answer that is otherwise no good. The
+// former one may be void by now, so this one becomes current; the access
+// token is asked for again after a pause.
+func (b *Broker) settleHalf(ctx context.Context, a attempt, next, used seal.Secret, f *fault.Error) error {
+	now := b.now()
+	refresh, err := b.keys.Seal(next, whereRefresh(a.mailboxID))
+	if err != nil {
+		return b.settleFailure(ctx, a, fault.Of(err), false)
+	}
+	again := now.Add(backoff(f, a.g.Failures+1))
+	err = b.persist(ctx, func(ctx context.Context) error {
+		return b.store.FinishRefresh(ctx, FinishRefresh{
+			MailboxID: a.mailboxID, Fence: a.g.Lease.Fence, RefreshToken: refresh, NextRefreshAt: again, Now: now,
+			Events: badNews(now, a, f, false, again),
+		})
+	})
+	if fault.Has(err, "work.fenced") {
+		_, err = b.fenced(ctx, a, nil, used, next)
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	w := wait{until: again, secrets: unknownVersion, fault: f}
+	b.shelf.backOff(a.key, w)
+	return w.failure(now)
 }
 
 // nextRefresh is when to renew ahead of need: after 70 to 85 % of the life, at
@@ -134,7 +165,7 @@ func goodNews(now time.Time, a attempt, resource string, expires time.Time, late
 func (b *Broker) fenced(ctx context.Context, a attempt, e *entry, used, next seal.Secret) (*entry, error) {
 	if g, err := b.store.Grant(ctx, a.mailboxID); err == nil && !next.IsZero() {
 		// A commit whose acknowledgement was lost looks like this too: it is stored.
-		if current, err := b.keys.Unseal(g.RefreshToken, whereRefresh(a.mailboxID)); err == nil && current == next {
+		if current, err := b.keys.Unseal(g.RefreshToken, whereRefresh(a.mailboxID)); err == nil && current == next && e != nil {
 			b.shelf.renewed(a.key, e)
 			return e, nil
 		}
@@ -196,8 +227,9 @@ func (b *Broker) settleFailure(ctx context.Context, a attempt, f *fault.Error, u
 		return f
 	}
 	b.log.WarnContext(ctx, "renewal failed", "mailbox", a.m.Address, "cause", f.ID, "again_at", next, "error", f)
-	b.shelf.backOff(a.key, wait{until: next, secrets: a.g.SecretsVersion, fault: f})
-	return f
+	w := wait{until: next, secrets: a.g.SecretsVersion, fault: f}
+	b.shelf.backOff(a.key, w)
+	return w.failure(now)
 }
 
 // backoff is the pause after the nth failure in a row. A wait the provider

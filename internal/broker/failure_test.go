@@ -1,0 +1,477 @@
+package broker_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/mailgrant/mailgrant/internal/broker"
+	"github.com/mailgrant/mailgrant/internal/event"
+	"github.com/mailgrant/mailgrant/internal/fault"
+	"github.com/mailgrant/mailgrant/internal/mailbox"
+	"github.com/mailgrant/mailgrant/internal/seal"
+)
+
+// on gives an error for the nth request, before the server sees it.
+func on(which int, err error) func(int) error {
+	return func(n int) error {
+		if n == which {
+			return err
+		}
+		return nil
+	}
+}
+
+// losing has the server process the nth request and its answer vanish.
+func losing(which int) func(int, error, tokens) (tokens, error) {
+	return func(n int, err error, t tokens) (tokens, error) {
+		if n == which {
+			return tokens{}, noAnswer()
+		}
+		return t, err
+	}
+}
+
+func TestFailure_PassingOnesNeverTouchTheGrant(t *testing.T) {
+	for _, c := range []struct {
+		outcome     string
+		err         error
+		atLeast     time.Duration // no request sooner
+		atMost      time.Duration // recovered by then
+		intentStays bool
+	}{
+		{"temporary", &fault.Error{ID: "net.refused", Kind: fault.Temporary, Text: "No."}, 10 * time.Second, 30 * time.Second, false},
+		{"limited, for as long as asked", &fault.Error{ID: "oauth.rate_limited", Kind: fault.Limited, Text: "No.", RetryAfter: 7 * time.Minute}, 7 * time.Minute, 10 * time.Minute, false},
+		{"refused for a reason of settings", &fault.Error{ID: "oauth.invalid_scope", Kind: fault.Refused, Text: "No."}, 3 * time.Minute, 8 * time.Minute, false},
+		{"an expired client secret", &fault.Error{ID: "oauth.invalid_client", Kind: fault.Refused, Text: "No."}, 3 * time.Minute, 8 * time.Minute, false},
+		{"no answer", noAnswer(), 10 * time.Second, 30 * time.Second, true},
+		{"an error that nobody classified", errors.New("odd"), 10 * time.Second, 30 * time.Second, true},
+	} {
+		t.Run(c.outcome, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHouse(t)
+				h.server.before = on(1, c.err)
+				b := h.broker("a")
+				f := refused(t, b, fault.Of(c.err).ID)
+				g, err := h.store.Grant(t.Context(), "desk")
+				if err != nil || g.State != mailbox.GrantActive || g.Failures != 1 || g.Cause != f.ID || g.Intent.IsZero() == c.intentStays {
+					t.Errorf("the grant is %s, failures %d, cause %s, intent %v", g.State, g.Failures, g.Cause, g.Intent)
+				}
+				h.holds("R0")
+				begun, recovered := time.Now(), time.Duration(0)
+				for recovered == 0 && time.Since(begun) < c.atMost {
+					if _, _, err := b.Lend(t.Context(), "desk", "mail", 0); err == nil {
+						recovered = time.Since(begun)
+						break
+					}
+					time.Sleep(time.Second)
+				}
+				if recovered < c.atLeast || recovered > c.atMost {
+					t.Errorf("recovered after %s, want %s to %s", recovered, c.atLeast, c.atMost)
+				}
+				same(t, "requests", h.server.asked(), "R0", "R0")
+				same(t, "events", h.store.kinds(), event.GrantRefreshFailed, event.GrantRefreshed, event.GrantRecovered)
+			})
+		})
+	}
+	t.Run("the access token is lent while it is valid", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHouse(t)
+			h.server.life = 10 * time.Minute
+			b := h.broker("a")
+			lend(t, b)
+			h.server.before = func(int) error { return &fault.Error{ID: "net.refused", Kind: fault.Temporary, Text: "No."} }
+			time.Sleep(6 * time.Minute)
+			for range 230 {
+				if got := lend(t, b); got != "A1-mail" {
+					t.Fatalf("lent %q", got)
+				}
+				time.Sleep(time.Second)
+			}
+			time.Sleep(15 * time.Second)
+			if f := refused(t, b, "net.refused"); f.RetryAfter <= 0 {
+				t.Errorf("it does not say when it tries again: %+v", f)
+			}
+		})
+	})
+	t.Run("repetitions are told ever more rarely", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHouse(t)
+			h.server.before = func(int) error { return &fault.Error{ID: "net.refused", Kind: fault.Temporary, Text: "No."} }
+			ctx, cancel := context.WithTimeout(t.Context(), 24*time.Hour)
+			defer cancel()
+			if err := h.broker("a").Run(ctx); err != nil {
+				t.Fatal(err)
+			}
+			requests, events := len(h.server.asked()), len(h.store.kinds())
+			if requests < 45 || requests > 70 || events > 7 {
+				t.Errorf("%d requests and %d events in a day of failures", requests, events)
+			}
+		})
+	})
+}
+
+func TestFailure_ARefreshTokenInABadAnswerIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		h.server.answer = func(n int, err error, tk tokens) (tokens, error) {
+			if n == 1 {
+				return tokens{RefreshToken: tk.RefreshToken}, noAnswer()
+			}
+			return tk, err
+		}
+		b := h.broker("a")
+		refused(t, b, "oauth.no_answer")
+		refused(t, b, "oauth.no_answer")
+		h.holds("R1")
+		time.Sleep(time.Minute)
+		lend(t, b)
+		same(t, "requests", h.server.asked(), "R0", "R1")
+		same(t, "events", h.store.kinds(), event.GrantRefreshFailed, event.GrantRefreshed)
+	})
+}
+
+func TestFailure_AnEndedGrantIsDeadAndSaysSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		clear(h.server.living)
+		b := h.broker("a")
+		f := refused(t, b, "oauth.invalid_grant")
+		if f.Kind != fault.Dead {
+			t.Errorf("kind %v", f.Kind)
+		}
+		f = refused(t, b, "grant.dead")
+		if !strings.Contains(f.Text, "no longer honours") || f.Remedy != "Authorise again." {
+			t.Errorf("%q %q", f.Text, f.Remedy)
+		}
+		same(t, "events", h.store.kinds(), event.GrantDead)
+		if e := h.store.last(); e.Cause != "oauth.invalid_grant" || e.Data["code"] != "invalid_grant" || e.Remedy == "" {
+			t.Errorf("the event is %+v", e)
+		}
+		same(t, "requests", h.server.asked(), "R0")
+		h.holds("R0") // kept, marked dead
+	})
+}
+
+func TestFailure_AnExpiredSecretIsTriedByOneForAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		h.directory.version = 1
+		for _, id := range []string{"m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "m9"} {
+			h.mailbox(id, "contoso", "R-"+id, time.Now().Add(time.Minute))
+			h.server.living["R-"+id] = true
+		}
+		h.server.before = func(int) error {
+			return &fault.Error{ID: "oauth.invalid_client", Kind: fault.Refused, Text: "The secret has ended."}
+		}
+		b := h.broker("a", func(o *broker.Options) { o.PerProvider = 1 })
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- b.Run(ctx) }()
+		time.Sleep(time.Hour)
+		if n := len(h.server.asked()); n < 5 || n > 20 {
+			t.Errorf("%d requests in an hour with ten mailboxes", n)
+		}
+		for id := range h.store.grants {
+			if g, err := h.store.Grant(t.Context(), id); err != nil || g.State != mailbox.GrantActive || g.Cause != "oauth.invalid_client" {
+				t.Errorf("%s is %s because of %s, %v", id, g.State, g.Cause, err)
+			}
+		}
+		h.server.mu.Lock()
+		h.server.before = nil
+		h.server.mu.Unlock()
+		h.directory.mu.Lock()
+		h.directory.version = 2 // the operator stored a new secret
+		h.directory.mu.Unlock()
+		time.Sleep(8 * time.Minute)
+		for id := range h.store.grants {
+			if g, err := h.store.Grant(t.Context(), id); err != nil || g.Failures != 0 {
+				t.Errorf("%s has %d failures (%s) after the secret was replaced, %v", id, g.Failures, g.Cause, err)
+			}
+		}
+		cancel()
+		<-done
+	})
+}
+
+func TestNoAnswer(t *testing.T) {
+	t.Run("a request that never arrived is repeated and succeeds", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHouse(t)
+			h.server.before = on(1, noAnswer())
+			b := h.broker("a")
+			refused(t, b, "oauth.no_answer")
+			time.Sleep(time.Minute)
+			lend(t, b)
+			h.holds("R2")
+		})
+	})
+	t.Run("a provider that lets used refresh tokens live forgives a lost answer", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHouse(t)
+			h.server.lenient, h.server.answer = true, losing(1)
+			b := h.broker("a")
+			refused(t, b, "oauth.no_answer")
+			time.Sleep(time.Minute)
+			lend(t, b)
+			same(t, "requests", h.server.asked(), "R0", "R0")
+			h.holds("R2")
+		})
+	})
+	t.Run("a strict provider's lost answer is named", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHouse(t)
+			h.server.answer = losing(1)
+			b := h.broker("a")
+			refused(t, b, "oauth.no_answer")
+			time.Sleep(time.Minute)
+			f := refused(t, b, "grant.lost_answer")
+			if f.Kind != fault.Dead || !strings.Contains(f.Text, "the connection broke before the answer arrived") || !strings.Contains(f.Remedy, "authorization link") {
+				t.Errorf("%v %q %q", f.Kind, f.Text, f.Remedy)
+			}
+			if e := h.store.last(); e.Kind != event.GrantDead || e.Cause != "grant.lost_answer" {
+				t.Errorf("the event is %+v", e)
+			}
+			refused(t, b, "grant.lost_answer") // and ever after, from the store
+		})
+	})
+	t.Run("a passing failure in between does not forget the question", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHouse(t)
+			h.server.answer = losing(1)
+			h.server.before = on(2, &fault.Error{ID: "net.refused", Kind: fault.Temporary, Text: "No."})
+			b := h.broker("a")
+			refused(t, b, "oauth.no_answer")
+			time.Sleep(time.Minute)
+			refused(t, b, "net.refused")
+			time.Sleep(5 * time.Minute)
+			refused(t, b, "grant.lost_answer")
+		})
+	})
+	t.Run("a request over its deadline is given up before the lease ends", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHouse(t)
+			h.server.latency = time.Hour
+			begun := time.Now()
+			refused(t, h.broker("a"), "oauth.no_answer")
+			if took := time.Since(begun); took != 30*time.Second {
+				t.Errorf("it took %s", took)
+			}
+		})
+	})
+	t.Run("a provider that does not rotate loses nothing, and its refresh token stays", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHouse(t)
+			h.server.noRotate, h.server.answer = true, losing(1)
+			b := h.broker("a")
+			refused(t, b, "oauth.no_answer")
+			time.Sleep(time.Minute)
+			lend(t, b)
+			h.holds("R0")
+		})
+	})
+}
+
+// paused has the nth request answered by the server at once, while the process that
+// sent it sleeps for a time before it sees the answer.
+func paused(which int, d time.Duration) func(int, error, tokens) (tokens, error) {
+	return func(n int, err error, t tokens) (tokens, error) {
+		if n == which {
+			time.Sleep(d)
+		}
+		return t, err
+	}
+}
+
+func TestFence_APausedProcessChangesNothing(t *testing.T) {
+	t.Run("its late answer is kept aside, and what its successor stored stays", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHouse(t)
+			h.server.lenient, h.server.answer = true, paused(1, time.Minute)
+			a, b := h.broker("a"), h.broker("b")
+			first := make(chan string, 1)
+			go func() { first <- lend(t, a) }()
+			synctest.Wait()
+			if got := lend(t, b); got != "A2-mail" { // waits for the lease to end, then takes over
+				t.Errorf("the successor lent %q", got)
+			}
+			if got := <-first; got != "A2-mail" {
+				t.Errorf("the paused process lent %q", got)
+			}
+			h.holds("R2")
+			same(t, "events", h.store.kinds(), event.GrantRefreshed, event.GrantRecovered, event.GrantLateAnswer)
+			time.Sleep(56 * time.Minute)
+			lend(t, b)
+			same(t, "requests", h.server.asked(), "R0", "R0", "R2") // the candidate is older than R2 and never used
+		})
+	})
+	t.Run("its failure is not recorded over its successor's success", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHouse(t)
+			h.server.lenient = true
+			h.server.answer = func(n int, err error, tk tokens) (tokens, error) {
+				if n == 1 {
+					time.Sleep(time.Minute)
+					return tokens{}, invalidGrant()
+				}
+				return tk, err
+			}
+			a, b := h.broker("a"), h.broker("b")
+			first := make(chan string, 1)
+			go func() { first <- lend(t, a) }()
+			synctest.Wait()
+			lend(t, b)
+			if got := <-first; got != "A2-mail" {
+				t.Errorf("the paused process lent %q", got)
+			}
+			if g, err := h.store.Grant(t.Context(), "desk"); err != nil || g.State != mailbox.GrantActive || g.Failures != 0 {
+				t.Errorf("%+v %v", g, err)
+			}
+		})
+	})
+	t.Run("its answer never reaches a consent given meanwhile", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHouse(t)
+			h.server.answer = paused(1, time.Minute)
+			a := h.broker("a")
+			first := make(chan error, 1)
+			go func() {
+				_, _, err := a.Lend(t.Context(), "desk", "mail", 0)
+				first <- err
+			}()
+			time.Sleep(50 * time.Second)
+			h.adopt("S0") // another person authorised
+			<-first
+			h.server.mu.Lock()
+			clear(h.server.living)
+			h.server.living["R1"] = true // the first person's family lives, the second's has ended
+			h.server.mu.Unlock()
+			h.store.edit("desk", func(g *mailbox.Grant) { g.Intent = mailbox.Intent{Fence: 1, At: time.Now()} })
+			time.Sleep(time.Hour)
+			refused(t, a, "grant.lost_answer")
+			for _, used := range h.server.asked() {
+				if used == "R1" {
+					t.Error("another consent's refresh token was used")
+				}
+			}
+		})
+	})
+}
+
+// adopt replaces the grant as a new authorization does: fence raised, intent closed.
+func (h *house) adopt(refreshToken string) {
+	h.t.Helper()
+	sealed, err := h.keys.Seal(seal.NewSecret(refreshToken), seal.Where("grant", "desk", "refresh_token"))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.server.mu.Lock()
+	h.server.living[refreshToken] = true
+	h.server.mu.Unlock()
+	h.store.edit("desk", func(g *mailbox.Grant) {
+		g.RefreshToken, g.PreviousToken, g.Candidate = sealed, seal.Sealed{}, seal.Sealed{}
+		g.Lease.Fence++
+		g.Lease.Owner, g.Lease.Until = "", time.Time{}
+		g.Intent = mailbox.Intent{}
+	})
+}
+
+func TestCandidate(t *testing.T) {
+	t.Run("one that is there resolves an open intent, and a strict provider's family lives", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHouse(t)
+			h.server.answer = paused(1, time.Minute) // a's answer R1 comes late
+			h.server.before = on(2, noAnswer())      // b's request never arrives
+			a, b := h.broker("a"), h.broker("b")
+			first := make(chan error, 1)
+			go func() {
+				_, _, err := a.Lend(t.Context(), "desk", "mail", 0)
+				first <- err
+			}()
+			synctest.Wait()
+			refused(t, b, "oauth.no_answer")
+			if err := <-first; err != nil {
+				t.Errorf("the paused process, which holds the answer: %v", err)
+			}
+			if got := lend(t, b); got != "A3-mail" {
+				t.Errorf("lent %q", got)
+			}
+			same(t, "requests", h.server.asked(), "R0", "R0", "R1")
+			same(t, "events", h.store.kinds(), event.GrantRefreshFailed, event.GrantLateAnswer, event.GrantRefreshed, event.GrantRecovered)
+			h.holds("R3")
+		})
+	})
+	t.Run("one that appears while the current one is refused is tried once", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHouse(t)
+			h.server.answer = paused(1, 50*time.Second)
+			h.server.before = func(n int) error {
+				if n == 2 { // refused, without ending the family, and slowly
+					time.Sleep(10 * time.Second)
+					return invalidGrant()
+				}
+				return nil
+			}
+			a, b := h.broker("a"), h.broker("b")
+			first := make(chan string, 1)
+			go func() { first <- lend(t, a) }()
+			synctest.Wait()
+			if got := lend(t, b); got != "A3-mail" {
+				t.Errorf("lent %q", got)
+			}
+			if got := <-first; got != "A3-mail" {
+				t.Errorf("the paused process lent %q", got)
+			}
+			same(t, "requests", h.server.asked(), "R0", "R0", "R1")
+			h.holds("R3")
+		})
+	})
+	t.Run("one that is refused too ends the grant, and its predecessor is not tried again", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHouse(t)
+			h.server.answer = paused(1, time.Minute)
+			h.server.before = on(2, noAnswer())
+			a, b := h.broker("a"), h.broker("b")
+			first := make(chan error, 1)
+			go func() {
+				_, _, err := a.Lend(t.Context(), "desk", "mail", 0)
+				first <- err
+			}()
+			synctest.Wait()
+			refused(t, b, "oauth.no_answer")
+			h.server.mu.Lock()
+			clear(h.server.living)
+			h.server.mu.Unlock()
+			if err := <-first; !fault.Has(err, "grant.lost_answer") {
+				t.Errorf("got %v", err)
+			}
+			refused(t, b, "grant.lost_answer")
+			same(t, "requests", h.server.asked(), "R0", "R0", "R1")
+		})
+	})
+	t.Run("one at a provider that does not rotate any more becomes current", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHouse(t)
+			h.server.answer = paused(1, time.Minute)
+			h.server.before = on(2, noAnswer())
+			a, b := h.broker("a"), h.broker("b")
+			first := make(chan error, 1)
+			go func() {
+				_, _, err := a.Lend(t.Context(), "desk", "mail", 0)
+				first <- err
+			}()
+			synctest.Wait()
+			refused(t, b, "oauth.no_answer")
+			h.server.mu.Lock()
+			h.server.noRotate = true
+			h.server.mu.Unlock()
+			if err := <-first; err != nil {
+				t.Error(err)
+			}
+			h.holds("R1")
+		})
+	})
+}
