@@ -93,5 +93,5 @@ func TestAnAnswerWithoutAccessToken_IsNoAnswer(t *testing.T) {
 	if f.Kind != fault.Temporary || f.RetryAfter > time.Minute {
 		t.Errorf("%+v", f)
 	}
-	h.holds("R0")
+	h.holds("R1") // what it did hold is kept
 }
