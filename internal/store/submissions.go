@@ -1,0 +1,216 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"time"
+
+	"github.com/mailgrant/mailgrant/internal/event"
+	"github.com/mailgrant/mailgrant/internal/fault"
+	"github.com/mailgrant/mailgrant/internal/outbox"
+	"github.com/mailgrant/mailgrant/internal/work"
+)
+
+var _ outbox.Store = (*Store)(nil)
+
+const submissionColumns = `id, mailbox_id, mailbox, caller, idempotency_key, body_digest, envelope, message_id, subject, size, state,
+	possibly_duplicated, attempts, lease_owner, lease_fence, lease_until, in_data, next_attempt_at, expires_at, created_at, settled_at,
+	reply, cause, cause_text, remedy`
+
+func scanSubmission(v *outbox.Submission) []any {
+	return []any{
+		&v.ID, &v.MailboxID, &v.Mailbox, &v.Caller, &v.IdempotencyKey, &v.BodyDigest, from(&v.Envelope), &v.MessageID, &v.Subject, &v.Size, &v.State,
+		&v.PossiblyDuplicated, &v.Attempts, &v.Lease.Owner, &v.Lease.Fence, at(&v.Lease.Until), &v.InData, at(&v.NextAttemptAt), at(&v.ExpiresAt),
+		at(&v.CreatedAt), at(&v.SettledAt), &v.Reply, &v.Cause, &v.CauseText, &v.Remedy,
+	}
+}
+
+func noSubmission() error {
+	return unknown("submission.unknown", "There is no such submission, or its retention has ended.", "See the list of submissions for their IDs.")
+}
+
+// Accept implements outbox.Store. What is accepted is queued: lease, attempts
+// and outcome of v are not looked at.
+func (s *Store) Accept(ctx context.Context, v outbox.Submission, raw []byte, e event.Event) (outbox.Submission, bool, error) {
+	var accepted outbox.Submission
+	replayed := false
+	err := s.change(ctx, "accept the submission", func(t *tx) error {
+		replayed = false
+		envelope, err := text(v.Envelope)
+		if err != nil {
+			return err
+		}
+		n, err := t.exec(`
+			INSERT INTO submissions (id, mailbox_id, mailbox, caller, idempotency_key, body_digest, envelope, message_id, subject, size, state,
+				possibly_duplicated, attempts, lease_owner, lease_fence, lease_until, in_data, due_at, next_attempt_at, expires_at, created_at,
+				settled_at, reply, cause, cause_text, remedy)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'queued', FALSE, 0, '', 0, 0, FALSE, $11, $12, $13, $14, 0, '', '', '', '')
+			ON CONFLICT (caller, idempotency_key) WHERE idempotency_key <> '' DO NOTHING`,
+			v.ID, v.MailboxID, v.Mailbox, v.Caller, v.IdempotencyKey, v.BodyDigest, envelope, plain(v.MessageID), plain(v.Subject), int64(len(raw)),
+			max(1, stamp(v.NextAttemptAt)), stamp(v.NextAttemptAt), stamp(v.ExpiresAt), stamp(v.CreatedAt))
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			replayed = true
+			err := t.row("SELECT "+submissionColumns+" FROM submissions WHERE caller = $1 AND idempotency_key = $2", v.Caller, v.IdempotencyKey).
+				Scan(scanSubmission(&accepted)...)
+			if err == nil && !bytes.Equal(accepted.BodyDigest, v.BodyDigest) {
+				return &fault.Error{
+					ID: "submission.key_reused", Kind: fault.Invalid, Field: "Idempotency-Key", Who: []fault.Who{fault.Operator},
+					Text:   "This idempotency key was used before for another message.",
+					Remedy: "Use a fresh key for every message, and the same key only to repeat the same request.",
+				}
+			}
+			return err
+		}
+		if err := t.putPieces(submissionPieces, v.ID, raw); err != nil {
+			return err
+		}
+		if err := t.row("SELECT "+submissionColumns+" FROM submissions WHERE id = $1", v.ID).Scan(scanSubmission(&accepted)...); err != nil {
+			return err
+		}
+		t.wakeSubmission(v.ID, v.NextAttemptAt)
+		return t.addEvents(e)
+	})
+	if err != nil {
+		return outbox.Submission{}, false, err
+	}
+	return accepted, replayed, nil
+}
+
+// Submission implements outbox.Store.
+func (s *Store) Submission(ctx context.Context, id string) (outbox.Submission, error) {
+	var v outbox.Submission
+	err := s.read.QueryRowContext(ctx, "SELECT "+submissionColumns+" FROM submissions WHERE id = $1", id).Scan(scanSubmission(&v)...)
+	if absent(err) {
+		return outbox.Submission{}, noSubmission()
+	}
+	return v, fail(ctx, "read the submission", err)
+}
+
+// Submissions lists them, newest first; see outbox.Filter.
+func (s *Store) Submissions(ctx context.Context, f outbox.Filter) ([]outbox.Submission, error) {
+	var c condition
+	oneOf(&c, "mailbox_id", f.MailboxIDs)
+	oneOf(&c, "state", f.States)
+	if f.Before != "" {
+		c.add("id < ?", f.Before)
+	}
+	var submissions []outbox.Submission
+	err := s.rows(ctx, "SELECT "+submissionColumns+" FROM submissions"+c.where()+" ORDER BY id DESC LIMIT "+c.arg(atMost(f.Limit)), c.args, func(row scanner) error {
+		var v outbox.Submission
+		err := row.Scan(scanSubmission(&v)...)
+		submissions = append(submissions, v)
+		return err
+	})
+	return submissions, fail(ctx, "list submissions", err)
+}
+
+// Raw implements outbox.Store.
+func (s *Store) Raw(ctx context.Context, id string) (io.ReadCloser, error) {
+	return s.openPieces(ctx, submissionPieces, id, noSubmission)
+}
+
+// ClaimSubmission implements outbox.Store.
+func (s *Store) ClaimSubmission(ctx context.Context, id, owner string, now, until time.Time) (outbox.Submission, error) {
+	var v outbox.Submission
+	err := s.change(ctx, "claim the submission", func(t *tx) error {
+		v = outbox.Submission{}
+		err := t.row("SELECT "+submissionColumns+" FROM submissions WHERE id = $1"+s.dialect.forUpdate, id).Scan(scanSubmission(&v)...)
+		if absent(err) {
+			return nothingToDo("There is no such submission.")
+		}
+		if err != nil {
+			return err
+		}
+		switch {
+		case v.State != outbox.Queued && v.State != outbox.Sending:
+			return nothingToDo("The submission is settled.")
+		case v.State == outbox.Queued && now.Before(v.NextAttemptAt), v.State == outbox.Sending && v.Lease.Held(now):
+			return notYet("The submission is not due yet, or is under way.")
+		}
+		v.State = outbox.Sending
+		v.Lease = work.Lease{Owner: owner, Fence: v.Lease.Fence + 1, Until: time.UnixMicro(stamp(until)).UTC()}
+		_, err = t.exec("UPDATE submissions SET state = 'sending', lease_owner = $2, lease_fence = $3, lease_until = $4, due_at = $4 WHERE id = $1",
+			id, owner, v.Lease.Fence, stamp(until))
+		return err
+	})
+	return v, err
+}
+
+// held is the condition under which the holder of a lease may write: its fence
+// is the last one that was given out, and it has not given the lease back.
+const held = "id = $1 AND lease_fence = $2 AND state = 'sending'"
+
+// EnterData implements outbox.Store.
+func (s *Store) EnterData(ctx context.Context, id string, fence int64) error {
+	return s.change(ctx, "mark the submission as on the wire", func(t *tx) error {
+		n, err := t.exec("UPDATE submissions SET in_data = TRUE WHERE "+held, id, fence)
+		if err == nil && n == 0 {
+			return fenced("this submission")
+		}
+		return err
+	})
+}
+
+// Settle implements outbox.Store.
+func (s *Store) Settle(ctx context.Context, v outbox.Settlement) error {
+	return s.change(ctx, "settle the submission", func(t *tx) error {
+		n, err := t.exec(`
+			UPDATE submissions SET state = $3, possibly_duplicated = $4, attempts = attempts + CASE WHEN $3 = 'expired' THEN 0 ELSE 1 END,
+				lease_owner = '', lease_until = 0, in_data = FALSE, due_at = 0, settled_at = $5, reply = $6, cause = $7, cause_text = $8, remedy = $9
+			WHERE `+held, v.ID, v.Fence, string(v.State), v.PossiblyDuplicated, stamp(v.Now), plain(v.Reply), v.Cause, plain(v.CauseText), plain(v.Remedy))
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return fenced("this submission")
+		}
+		return t.addEvents(v.Event)
+	})
+}
+
+// Retry implements outbox.Store.
+func (s *Store) Retry(ctx context.Context, r outbox.Retry) error {
+	return s.change(ctx, "put off the submission", func(t *tx) error {
+		n, err := t.exec(`
+			UPDATE submissions SET state = 'queued', attempts = attempts + CASE WHEN $3 THEN 1 ELSE 0 END, lease_owner = '', lease_until = 0,
+				in_data = $4, due_at = $5, next_attempt_at = $6, reply = $7, cause = $8, cause_text = $9, remedy = $10
+			WHERE `+held, r.ID, r.Fence, r.Attempted, r.InData, max(1, stamp(r.NextAttemptAt)), stamp(r.NextAttemptAt),
+			plain(r.Reply), r.Cause, plain(r.CauseText), plain(r.Remedy))
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return fenced("this submission")
+		}
+		t.wakeSubmission(r.ID, r.NextAttemptAt)
+		return t.addEvents(r.Event)
+	})
+}
+
+// DueSubmissions implements outbox.Store.
+func (s *Store) DueSubmissions(ctx context.Context, now time.Time, limit int) ([]string, error) {
+	var ids []string
+	err := s.rows(ctx, "SELECT id FROM submissions WHERE due_at > 0 AND due_at <= $1 ORDER BY due_at LIMIT $2", []any{stamp(now), atMost(limit)}, func(row scanner) error {
+		var id string
+		err := row.Scan(&id)
+		ids = append(ids, id)
+		return err
+	})
+	return ids, fail(ctx, "list due submissions", err)
+}
+
+// PurgeSubmissions implements outbox.Store.
+func (s *Store) PurgeSubmissions(ctx context.Context, settledBefore time.Time, limit int) (int, error) {
+	var removed int64
+	err := s.change(ctx, "remove submissions past their retention", func(t *tx) error {
+		var err error
+		removed, err = t.exec(`DELETE FROM submissions WHERE id IN (
+			SELECT id FROM submissions WHERE settled_at > 0 AND settled_at < $1 ORDER BY settled_at LIMIT $2)`, stamp(settledBefore), atMost(limit))
+		return err
+	})
+	return int(removed), err
+}

@@ -1,0 +1,107 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/mailgrant/mailgrant/internal/event"
+	"github.com/mailgrant/mailgrant/internal/fetch"
+	"github.com/mailgrant/mailgrant/internal/message"
+)
+
+var (
+	_ fetch.Store   = (*Store)(nil)
+	_ fetch.Archive = (*Store)(nil)
+)
+
+// watchable says of a watch w that its mailbox is to be watched.
+const watchable = `EXISTS (
+	SELECT 1 FROM mailboxes m JOIN grants g ON g.mailbox_id = m.id
+	WHERE m.id = w.mailbox_id AND m.receives AND NOT m.paused AND g.state = 'active')`
+
+// ClaimWatches implements fetch.Store. A renewed lease keeps its fence; limit
+// bounds how many free mailboxes one call takes.
+func (s *Store) ClaimWatches(ctx context.Context, owner string, now, until time.Time, limit int) ([]fetch.Watch, error) {
+	var watches []fetch.Watch
+	err := s.change(ctx, "claim mailboxes to watch", func(t *tx) error {
+		watches = nil
+		_, err := t.exec("UPDATE watches AS w SET lease_owner = '', lease_until = 0 WHERE w.lease_owner = $1 AND NOT "+watchable, owner)
+		if err != nil {
+			return err
+		}
+		if _, err := t.exec("UPDATE watches SET lease_until = $2 WHERE lease_owner = $1", owner, stamp(until)); err != nil {
+			return err
+		}
+		if limit > 0 {
+			_, err := t.exec(`
+				UPDATE watches SET lease_owner = $1, lease_fence = lease_fence + 1, lease_until = $2 WHERE mailbox_id IN (
+					SELECT w.mailbox_id FROM watches w WHERE w.lease_until <= $3 AND `+watchable+`
+					ORDER BY w.lease_until, w.mailbox_id LIMIT $4`+s.dialect.claimWatches+`)`,
+				owner, stamp(until), stamp(now), limit)
+			if err != nil {
+				return err
+			}
+		}
+		return t.rows(`
+			SELECT m.document, w.lease_owner, w.lease_fence, w.lease_until FROM watches w JOIN mailboxes m ON m.id = w.mailbox_id
+			WHERE w.lease_owner = $1 ORDER BY w.mailbox_id`, []any{owner}, func(row scanner) error {
+			var w fetch.Watch
+			err := row.Scan(from(&w.Mailbox), &w.Lease.Owner, &w.Lease.Fence, at(&w.Lease.Until))
+			watches = append(watches, w)
+			return err
+		})
+	})
+	return watches, err
+}
+
+// ReleaseWatches implements fetch.Store.
+func (s *Store) ReleaseWatches(ctx context.Context, owner string) error {
+	return s.change(ctx, "release the watched mailboxes", func(t *tx) error {
+		_, err := t.exec("UPDATE watches SET lease_owner = '', lease_until = 0 WHERE lease_owner = $1", owner)
+		return err
+	})
+}
+
+// lockWatch locks a watch for its holder; a mailbox that is gone has been taken
+// over by nobody, but its holder must stop all the same.
+func (t *tx) lockWatch(mailboxID string, fence int64) error {
+	var present int64
+	err := t.row("SELECT lease_fence FROM watches WHERE mailbox_id = $1"+t.s.dialect.forUpdate, mailboxID).Scan(&present)
+	if absent(err) || err == nil && present != fence {
+		return fenced("this mailbox")
+	}
+	return err
+}
+
+// Cursor implements fetch.Store.
+func (s *Store) Cursor(ctx context.Context, mailboxID, folder string) (message.Cursor, error) {
+	var c message.Cursor
+	err := s.read.QueryRowContext(ctx, "SELECT uid_validity, uid FROM folders WHERE mailbox_id = $1 AND folder = $2", mailboxID, folder).
+		Scan(&c.UIDValidity, &c.UID)
+	if absent(err) {
+		return message.Cursor{}, nil
+	}
+	return c, fail(ctx, "read the cursor", err)
+}
+
+func (t *tx) putCursor(mailboxID, folder string, c message.Cursor) error {
+	_, err := t.exec(`
+		INSERT INTO folders (mailbox_id, folder, uid_validity, uid) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (mailbox_id, folder) DO UPDATE SET uid_validity = excluded.uid_validity, uid = excluded.uid`,
+		mailboxID, folder, int64(c.UIDValidity), int64(c.UID))
+	return err
+}
+
+// ResetFolder implements fetch.Store. The messages stored under the former
+// numbers stay: Keep recognises them by their digest and gives them their new numbers.
+func (s *Store) ResetFolder(ctx context.Context, mailboxID string, fence int64, folder string, c message.Cursor, e event.Event) error {
+	return s.change(ctx, "start the folder over", func(t *tx) error {
+		if err := t.lockWatch(mailboxID, fence); err != nil {
+			return err
+		}
+		if err := t.putCursor(mailboxID, folder, c); err != nil {
+			return err
+		}
+		return t.addEvents(e)
+	})
+}
