@@ -85,6 +85,7 @@ type session struct {
 	folder   string
 	validity uint32
 	pending  []goimap.UID // found by a search and not yet yielded
+	reached  goimap.UID   // the last one taken from there
 }
 
 // open connects and signs in, rung by rung.

@@ -34,7 +34,7 @@ func (s *session) choose(ctx context.Context, folder string, readOnly bool) (pro
 		}
 		return protocol.FolderStatus{}, s.classify(err)
 	}
-	s.folder, s.validity, s.pending = folder, data.UIDValidity, nil
+	s.folder, s.validity, s.pending, s.reached = folder, data.UIDValidity, nil, 0
 	s.calm()
 	return protocol.FolderStatus{Folder: folder, UIDValidity: data.UIDValidity, UIDNext: uint32(data.UIDNext), Messages: data.NumMessages}, nil
 }
@@ -80,6 +80,9 @@ func (s *session) Since(ctx context.Context, after uint32, limit int, yield func
 // next gives the UIDs to yield now. A long listing is searched once and then
 // consumed call by call.
 func (s *session) next(ctx context.Context, after goimap.UID, limit int) ([]goimap.UID, error) {
+	if after < s.reached {
+		s.pending = nil
+	}
 	for len(s.pending) > 0 && s.pending[0] <= after {
 		s.pending = s.pending[1:]
 	}
@@ -104,6 +107,9 @@ func (s *session) next(ctx context.Context, after goimap.UID, limit int) ([]goim
 	out := s.pending[:n:n]
 	if s.pending = s.pending[n:]; len(s.pending) == 0 {
 		s.pending = nil
+	}
+	if n > 0 {
+		s.reached = out[n-1]
 	}
 	return out, nil
 }

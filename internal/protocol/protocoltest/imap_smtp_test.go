@@ -1,0 +1,44 @@
+package protocoltest_test
+
+import (
+	"testing"
+
+	"github.com/mailgrant/mailgrant/internal/protocol"
+	"github.com/mailgrant/mailgrant/internal/protocol/imap"
+	"github.com/mailgrant/mailgrant/internal/protocol/protocoltest"
+	"github.com/mailgrant/mailgrant/internal/protocol/smtp"
+)
+
+func TestExchange(t *testing.T) {
+	t.Parallel()
+	x := protocoltest.StartExchange(t)
+	t.Run("receive", func(t *testing.T) { protocoltest.TestReader(t, x.Bench, imap.New()) })
+	t.Run("send", func(t *testing.T) { protocoltest.TestSender(t, x.Bench, smtp.New(), imap.New()) })
+}
+
+func TestDovecotAndPostfix(t *testing.T) {
+	t.Parallel()
+	d := protocoltest.StartDebian(t, true)
+	t.Run("receive", func(t *testing.T) { protocoltest.TestReader(t, d.Bench, imap.New()) })
+	t.Run("send", func(t *testing.T) { protocoltest.TestSender(t, d.Bench, smtp.New(), imap.New()) })
+	for _, m := range []protocol.Mechanism{protocol.XOAUTH2, protocol.OAUTHBEARER} {
+		for mode, port := range map[protocol.TLSMode]int{protocol.TLSImplicit: d.Dovecot.IMAPS, protocol.TLSStart: d.Dovecot.IMAP} {
+			t.Run("imap "+string(m)+" "+string(mode), func(t *testing.T) {
+				at := d.Receive
+				at.Mechanisms, at.Port, at.TLS = []protocol.Mechanism{m}, port, mode
+				if rungs, err := protocoltest.Rungs(protocoltest.Context(t), imap.New(), at, protocoltest.Owner(protocoltest.Adele)); err != nil {
+					t.Fatalf("%s: %v", rungs, err)
+				}
+			})
+		}
+		for mode, port := range map[protocol.TLSMode]int{protocol.TLSImplicit: d.Postfix.Submissions, protocol.TLSStart: d.Postfix.Submission} {
+			t.Run("smtp "+string(m)+" "+string(mode), func(t *testing.T) {
+				at := d.Submit
+				at.Mechanisms, at.Port, at.TLS = []protocol.Mechanism{m}, port, mode
+				if rungs, err := protocoltest.Rungs(protocoltest.Context(t), smtp.New(), at, protocoltest.Owner(protocoltest.Adele)); err != nil {
+					t.Fatalf("%s: %v", rungs, err)
+				}
+			})
+		}
+	}
+}
