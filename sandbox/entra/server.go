@@ -242,7 +242,7 @@ func base(r *http.Request) string {
 	return "http://" + r.Host
 }
 
-var unprintable = regexp.MustCompile(`[^\x21-\x7e]`)
+var unprintable = regexp.MustCompile(`[^\x20-\x7e]`)
 
 // printable keeps a foreign text fit for the list of calls.
 func printable(text string) string {

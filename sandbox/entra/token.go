@@ -195,7 +195,11 @@ func (s *Server) redeemCode(x *exchange, req tokenRequest) (map[string]any, *pro
 			return nil, refuse(70011, "It contains more than one resource.")
 		}
 	}
-	return s.answer(x, req, answered{user: user, subject: code.subject, asked: scopes, nonce: code.nonce, family: first, offline: hasOpenID(code.scopes, scopeOfflineAccess)})
+	return s.answer(x, req, answered{
+		user: user, subject: code.subject, asked: scopes, nonce: code.nonce, family: first,
+		// Microsoft's own library names offline_access on this leg only.
+		offline: hasOpenID(code.scopes, scopeOfflineAccess) || hasOpenID(scopes, scopeOfflineAccess),
+	})
 }
 
 // takeCode spends a code. Everything about the request is checked before it is spent, except that it is spent.
@@ -408,6 +412,8 @@ func (s *Server) redeemClient(req tokenRequest) (map[string]any, *problem) {
 	if refusal != nil {
 		return nil, refusal
 	}
+	// Microsoft's own library names openid and its like here too; they mean nothing without a user.
+	scopes = slices.DeleteFunc(scopes, scope.isOpenID)
 	if len(scopes) != 1 || scopes[0].name != scopeDefault {
 		return nil, refuse(1002012, printable(text))
 	}
