@@ -175,7 +175,11 @@ func (r *reader) control(n *html.Node, form *Form) {
 			form.Fields.Add(name, value)
 		}
 	case n.DataAtom == atom.Textarea:
-		form.Fields.Add(name, textOf(n))
+		content := ""
+		if n.FirstChild != nil {
+			content = n.FirstChild.Data
+		}
+		form.Fields.Add(name, content)
 	case n.DataAtom == atom.Select:
 		if chosen, found := chosenOption(n); found {
 			form.Fields.Add(name, chosen)
