@@ -1,0 +1,194 @@
+package fetch
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/mailgrant/mailgrant/internal/event"
+	"github.com/mailgrant/mailgrant/internal/fault"
+	"github.com/mailgrant/mailgrant/internal/message"
+	"github.com/mailgrant/mailgrant/internal/protocol"
+)
+
+// batchBytes bounds the raw messages that wait for one transaction.
+const batchBytes = 4 << 20
+
+// pass is one connection at work.
+type pass struct {
+	*watch
+	reading  protocol.Reading
+	selected protocol.FolderStatus
+}
+
+// choose selects a folder unless it is selected.
+func (s *pass) choose(ctx context.Context, folder string) error {
+	if s.selected.Folder == folder {
+		return nil
+	}
+	status, err := s.reading.Select(ctx, folder)
+	if err != nil {
+		return err
+	}
+	s.selected, s.selected.Folder = status, folder
+	return nil
+}
+
+// sync hands on everything in a folder above its cursor.
+func (s *pass) sync(ctx context.Context, folder string) error {
+	if err := s.choose(ctx, folder); err != nil {
+		return err
+	}
+	if err := s.position(ctx, folder); err != nil {
+		return err
+	}
+	if err := s.dispose(ctx, folder); err != nil {
+		return err
+	}
+	for {
+		h := &handing{pass: s, folder: folder}
+		err := s.reading.Since(ctx, s.cursors[folder].UID, s.Batch, func(m message.Received) error { return h.take(ctx, m) })
+		if err == nil {
+			err = h.flush(ctx)
+		}
+		if disposed := s.dispose(ctx, folder); err == nil {
+			err = disposed
+		}
+		if err != nil || h.seen == 0 {
+			return err
+		}
+	}
+}
+
+// position finds where the folder was left, and starts it over where the server
+// has numbered it anew (RFC 9051 section 2.3.1.1).
+func (s *pass) position(ctx context.Context, folder string) error {
+	if c, ok := s.cursors[folder]; ok && c.UIDValidity == s.selected.UIDValidity {
+		return nil
+	}
+	c, err := s.Store.Cursor(ctx, s.box.ID, folder)
+	if err != nil {
+		return err
+	}
+	start := message.Cursor{UIDValidity: s.selected.UIDValidity}
+	switch c.UIDValidity {
+	case s.selected.UIDValidity:
+		start = c
+	case 0:
+	default:
+		e := event.New(s.Now(), event.FolderReset, event.System(),
+			fmt.Sprintf("The mail server numbered the folder %s anew; it is read again from its beginning, and messages already handed on are recognised.", folder)).
+			About(s.box.ID, s.box.Address).With("folder", folder)
+		if err := s.Store.ResetFolder(ctx, s.box.ID, s.fence.Load(), folder, start, e); err != nil {
+			return err
+		}
+		delete(s.owed, folder)
+	}
+	s.cursors[folder] = start
+	return nil
+}
+
+// handing gathers messages for one transaction.
+type handing struct {
+	*pass
+	folder string
+	batch  []Stored
+	bytes  int
+	seen   int
+}
+
+func (h *handing) take(ctx context.Context, m message.Received) error {
+	h.seen++
+	if h.bytes += len(m.Raw); h.bytes > batchBytes && len(h.batch) > 0 {
+		if err := h.flush(ctx); err != nil {
+			return err
+		}
+		h.bytes = len(m.Raw)
+	}
+	h.batch = append(h.batch, h.stored(m))
+	return nil
+}
+
+// flush stores the batch with the cursor behind it. Only then does the cursor
+// move here, and is after_receive owed.
+func (h *handing) flush(ctx context.Context) error {
+	if len(h.batch) == 0 {
+		return nil
+	}
+	c := message.Cursor{UIDValidity: h.selected.UIDValidity, UID: h.batch[len(h.batch)-1].Received.UID}
+	if _, err := h.Store.Keep(ctx, Keep{
+		MailboxID: h.box.ID, Fence: h.fence.Load(), Folder: h.folder, Cursor: c, Messages: h.batch, Now: h.Now(),
+	}); err != nil {
+		return err
+	}
+	h.cursors[h.folder] = c
+	if h.box.AfterReceive != "" && h.box.AfterReceive != protocol.DisposeKeep {
+		for _, m := range h.batch {
+			h.owed[h.folder] = append(h.owed[h.folder], m.Received.UID)
+		}
+	}
+	h.batch, h.bytes = nil, 0
+	return nil
+}
+
+// stored makes of a message what is kept. Nothing in it can fail it.
+func (h *handing) stored(m message.Received) Stored {
+	now := h.Now()
+	out := Stored{ID: event.NewID(), Received: m, ExpiresAt: now.Add(h.Retention)}
+	out.Received.Folder, out.Received.UIDValidity = h.folder, h.selected.UIDValidity
+	if m.ArrivedAt.IsZero() {
+		out.Received.ArrivedAt = now
+	}
+	if m.Raw == nil {
+		out.Parsed.Remarks = []string{"The message is larger than what is fetched, or the mail server did not give its content. It is still in the mailbox."}
+		sum := sha256.Sum256([]byte(h.folder + "\x00" + strconv.FormatUint(uint64(h.selected.UIDValidity), 10) + "\x00" + strconv.FormatUint(uint64(m.UID), 10)))
+		out.Digest = sum[:]
+	} else {
+		out.Parsed = parse(m.Raw)
+		sum := sha256.Sum256(m.Raw)
+		out.Digest = sum[:]
+	}
+	from := "an unknown sender"
+	if len(out.Parsed.From) > 0 {
+		from = out.Parsed.From[0].Address
+	}
+	out.Event = event.New(now, event.MessageReceived, event.System(), fmt.Sprintf("A message from %s arrived.", fault.Shorten(from, 254))).
+		About(h.box.ID, h.box.Address).With("message_id", out.ID).With("folder", h.folder).With("from", fault.Shorten(from, 254)).
+		With("subject", fault.Shorten(out.Parsed.Subject, 200))
+	return out
+}
+
+// parse keeps a defect of a decoder from stopping a mailbox: the raw message is
+// delivered all the same.
+func parse(raw []byte) (p message.Parsed) {
+	defer func() {
+		if r := recover(); r != nil {
+			p = message.Parsed{Remarks: []string{"The message could not be parsed; look at the raw message."}}
+		}
+	}()
+	return message.Parse(raw)
+}
+
+// dispose does at the server what after_receive asks with what was handed on.
+// What the server forbids is given up, since receiving must not stop for it.
+func (s *pass) dispose(ctx context.Context, folder string) error {
+	uids := s.owed[folder]
+	if len(uids) == 0 {
+		return nil
+	}
+	what := protocol.Disposal{Act: s.box.AfterReceive}
+	if target, ok := strings.CutPrefix(what.Act, protocol.DisposeMove+":"); ok {
+		what = protocol.Disposal{Act: protocol.DisposeMove, Target: strings.TrimSpace(target)}
+	}
+	err := s.reading.Dispose(ctx, uids, what)
+	if kind := fault.KindOf(err); err != nil && kind != fault.Refused && kind != fault.Invalid {
+		return err
+	}
+	if err != nil {
+		s.Logger.Warn("after_receive was refused by the server", "mailbox_id", s.box.ID, "folder", folder, "cause", fault.Of(err).ID, "err", err)
+	}
+	delete(s.owed, folder)
+	return nil
+}
