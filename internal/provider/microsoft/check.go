@@ -89,7 +89,7 @@ func (k *Kind) checkEndpoints(r provider.Record) (found []error) {
 				found = append(found, invalid(field, "The address “"+fault.Shorten(value, 80)+"” "+why+".", "Correct or remove "+field+"."))
 			}
 		case endpointIMAP, endpointPOP3, endpointSMTP:
-			if _, _, _, why := parseMailHost(value); why != "" {
+			if _, _, _, why := provider.ParseMailHost(value); why != "" {
 				found = append(found, invalid(field, "The address “"+fault.Shorten(value, 80)+"” "+why+".", "Correct or remove "+field+"."))
 			}
 		default:

@@ -118,42 +118,7 @@ func (k *Kind) Mail(r provider.Record, name protocol.Name) protocol.Endpoint {
 	default:
 		return protocol.Endpoint{Protocol: name}
 	}
-	if override := r.Endpoints[string(name)]; override != "" {
-		if host, port, mode, why := parseMailHost(override); why == "" {
-			at.Host, at.Port = host, port
-			if mode != "" {
-				at.TLS = mode
-			}
-		}
-	}
-	return at
-}
-
-// parseMailHost reads "host:port", or a URL such as imaps://host:993: a scheme
-// that ends in s means implicit TLS, any other STARTTLS. why is half a sentence.
-func parseMailHost(s string) (host string, port int, mode protocol.TLSMode, why string) {
-	scheme, rest, found := strings.Cut(s, "://")
-	if !found {
-		scheme, rest = "", s
-	}
-	switch scheme {
-	case "":
-	case "imaps", "pop3s", "smtps":
-		mode = protocol.TLSImplicit
-	case "imap", "pop3", "smtp":
-		mode = protocol.TLSStart
-	default:
-		return "", 0, "", "must be host:port, or begin with imaps://, imap://, pop3s://, pop3://, smtps:// or smtp://"
-	}
-	u, err := url.Parse("x://" + rest)
-	if err != nil || u.Hostname() == "" || u.Path != "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return "", 0, "", "must be host:port, for example 127.0.0.1:1143"
-	}
-	port, err = strconv.Atoi(u.Port())
-	if err != nil || port < 1 || port > 65535 {
-		return "", 0, "", "must name a port between 1 and 65535"
-	}
-	return u.Hostname(), port, mode, ""
+	return provider.OverlayMail(at, r.Endpoints[string(name)])
 }
 
 // client gives the HTTP client and the directory for a record's trust.
