@@ -149,28 +149,28 @@ func (b *Mailboxes) List(ctx context.Context, after string, limit int) ([]Listed
 }
 
 // Pause stops receiving and sending until Resume; the grant stays fresh.
-func (b *Mailboxes) Pause(ctx context.Context, address string, by event.Actor) (mailbox.Mailbox, error) {
+func (b *Mailboxes) Pause(ctx context.Context, address string, by event.Actor) error {
 	return b.setPaused(ctx, address, true, event.MailboxPaused, "The mailbox %s was paused: nothing is received or sent.", by)
 }
 
 // Resume lets a paused mailbox go on.
-func (b *Mailboxes) Resume(ctx context.Context, address string, by event.Actor) (mailbox.Mailbox, error) {
+func (b *Mailboxes) Resume(ctx context.Context, address string, by event.Actor) error {
 	return b.setPaused(ctx, address, false, event.MailboxResumed, "The mailbox %s goes on.", by)
 }
 
-func (b *Mailboxes) setPaused(ctx context.Context, address string, paused bool, kind event.Kind, text string, by event.Actor) (mailbox.Mailbox, error) {
+func (b *Mailboxes) setPaused(ctx context.Context, address string, paused bool, kind event.Kind, text string, by event.Actor) error {
 	m, err := b.Get(ctx, address)
 	if err != nil || m.Paused == paused {
-		return m, err
+		return err
 	}
 	now, version := b.needs.Now().UTC(), m.Version
 	m.Paused, m.Version, m.UpdatedAt = paused, version+1, now
 	e := event.New(now, kind, by, fmt.Sprintf(text, m.Address)).About(m.ID, m.Address)
 	if err := b.needs.Mailboxes.SaveMailbox(ctx, SaveMailbox{Mailbox: m, IfVersion: version, Events: []event.Event{e}}); err != nil {
-		return mailbox.Mailbox{}, err
+		return err
 	}
 	b.needs.Changed(m.ID)
-	return m, nil
+	return nil
 }
 
 // Delete removes a mailbox with everything that belongs to it.
