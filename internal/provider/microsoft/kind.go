@@ -15,7 +15,6 @@ package microsoft
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -166,17 +165,41 @@ func (k *Kind) explain(err error, reg provider.Registration, at, setting string)
 	return f
 }
 
-// AuthorizationError explains an error that came back with the browser
-// (RFC 6749, 4.1.2.1). The words come from the browser and decide nothing.
-func (k *Kind) AuthorizationError(code, description string) error {
-	response, err := oauth.ParseAuthorizationResponse(url.Values{"error": {code}, "error_description": {description}})
-	if err != nil {
-		return err
+// AuthorizationRefused puts the catalogue's words on an error that came back
+// with the browser. The words come from the browser, so they explain and decide
+// nothing: the kind of the fault stays.
+func (k *Kind) AuthorizationRefused(reg provider.Registration, why *fault.Error) *fault.Error {
+	var answer *oauth.Error
+	if why == nil || !errors.As(why.Err, &answer) {
+		return why
 	}
-	if response.Refusal == nil {
-		return fmt.Errorf("no error to explain")
+	better := *why
+	named := *answer
+	named.ClientID = reg.ClientID
+	translate(&better, &named, reg.Record)
+	return &better
+}
+
+// Audiences names what access tokens of every cloud are for: by resource URI,
+// and by the application IDs of Exchange Online and Graph.
+func (k *Kind) Audiences() []provider.Audience {
+	const exchange, graph = "Exchange Online (IMAP, POP, SMTP)", "Microsoft Graph"
+	out := []provider.Audience{
+		{Value: "00000002-0000-0ff1-ce00-000000000000", Title: exchange, Resource: provider.ResourceMail},
+		{Value: "00000003-0000-0000-c000-000000000000", Title: graph, Resource: provider.ResourceGraph},
 	}
-	return k.explain(response.Refusal, provider.Registration{}, "", "")
+	add := func(value, title, resource string) {
+		if !slices.ContainsFunc(out, func(a provider.Audience) bool { return a.Value == value }) {
+			out = append(out, provider.Audience{Value: value, Title: title, Resource: resource})
+		}
+	}
+	for _, c := range clouds() {
+		for _, host := range c.scopeHosts {
+			add("https://"+host, exchange, provider.ResourceMail)
+		}
+		add(c.graphScope, graph, provider.ResourceGraph)
+	}
+	return out
 }
 
 // multiTenant reports whether a tenant segment stands for many tenants.

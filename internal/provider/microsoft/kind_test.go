@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/mailgrant/mailgrant/internal/fault"
+	"github.com/mailgrant/mailgrant/internal/oauth"
 	"github.com/mailgrant/mailgrant/internal/protocol"
 	"github.com/mailgrant/mailgrant/internal/provider"
 	"github.com/mailgrant/mailgrant/internal/provider/microsoft"
@@ -15,7 +16,8 @@ import (
 var _ interface {
 	provider.Kind
 	provider.SignOut
-	AuthorizationError(code, description string) error
+	provider.AuthorizationRefusals
+	provider.Audiences
 } = (*microsoft.Kind)(nil)
 
 func record() provider.Record {
@@ -215,21 +217,54 @@ func TestCatalogue_IsWholeAndUnambiguous(t *testing.T) {
 	}
 }
 
-func TestAuthorizationError_ExplainsWhatCameWithTheBrowser(t *testing.T) {
+func TestAuthorizationRefused_PutsBetterWords(t *testing.T) {
 	t.Parallel()
 	k := microsoft.New(microsoft.Options{})
+	reg := provider.Registration{Record: record()}
 	for name, c := range map[string]struct{ code, description, id, words string }{
 		"declined":            {"access_denied", "AADSTS65004: User declined to consent.", "oauth.access_denied", "declined"},
-		"an admin is needed":  {"access_denied", "AADSTS90094: x", "oauth.access_denied", "administrator"},
+		"an admin is needed":  {"access_denied", "AADSTS90094: x", "oauth.access_denied", clientID},
 		"a session is needed": {"login_required", "AADSTS50058: x", "oauth.login_required", "signed in"},
-		"an unknown one":      {"odd_error", "", "oauth.refused", "odd_error"},
+		"a number that is unknown keeps the standard's words": {"access_denied", "AADSTS987654: x", "oauth.access_denied", "declined"},
+		"no number": {"odd_error", "", "oauth.refused", "odd_error"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := fault.Of(k.AuthorizationError(c.code, c.description))
-			if f.ID != c.id || f.Kind == fault.Dead || !strings.Contains(f.Text, c.words) || strings.Contains(f.Text+f.Remedy, "{") {
+			response, err := oauth.ParseAuthorizationResponse(url.Values{"error": {c.code}, "error_description": {c.description}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			why := oauth.Fault(response.Refusal)
+			f := k.AuthorizationRefused(reg, why)
+			if f.ID != c.id || f.Kind != why.Kind || f.Kind == fault.Dead || !strings.Contains(f.Text, c.words) || strings.Contains(f.Text+f.Remedy, "{") {
 				t.Fatalf("%+v", f)
 			}
 		})
+	}
+}
+
+func TestAudiences_NameWhatScopesAskFor(t *testing.T) {
+	t.Parallel()
+	k := microsoft.New(microsoft.Options{})
+	named := map[string]string{}
+	for _, a := range k.Audiences() {
+		if _, twice := named[a.Value]; twice || a.Title == "" {
+			t.Errorf("%+v", a)
+		}
+		named[a.Value] = a.Resource
+	}
+	for _, cloud := range k.Traits().Clouds {
+		r := record()
+		r.Cloud = cloud
+		resources, err := k.Resources(r, []provider.Use{provider.UseIMAP, provider.UseIdentity}, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, resource := range resources {
+			u, _ := url.Parse(resource.Scopes[0])
+			if named["https://"+u.Host] != resource.Name {
+				t.Errorf("%s: https://%s is %q, want %q", cloud, u.Host, named["https://"+u.Host], resource.Name)
+			}
+		}
 	}
 }
