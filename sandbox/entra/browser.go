@@ -7,6 +7,9 @@ import (
 	"github.com/mailgrant/mailgrant/sandbox/directory"
 )
 
+// mostBrowsers is how many browsers are remembered before those in which nobody is signed in are forgotten.
+const mostBrowsers = 10_000
+
 // browser is what Entra remembers of one browser: who is signed in there, in the order of signing in.
 type browser struct {
 	id       string
@@ -29,6 +32,13 @@ func (s *Server) browserOf(x *exchange) string {
 	if cookie, err := x.request.Cookie(s.cookieName); err == nil {
 		if _, known := s.browsers[cookie.Value]; known {
 			return cookie.Value
+		}
+	}
+	if len(s.browsers) >= mostBrowsers {
+		for id, old := range s.browsers {
+			if len(old.sessions) == 0 {
+				delete(s.browsers, id)
+			}
 		}
 	}
 	b := &browser{id: directory.RandomText()}
