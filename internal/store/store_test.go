@@ -19,5 +19,5 @@ func TestStore_PostgreSQL(t *testing.T) {
 		t.Skip("PostgreSQL is left out of short runs")
 	}
 	server := testbed.StartPostgres(t)
-	storetest.Run(t, func(t *testing.T) *store.Store { return storetest.OpenPostgres(t, server.NewDatabase(t)) })
+	storetest.Run(t, func(t *testing.T) *store.Store { return storetest.OpenAt(t, server.NewDatabase(t)) })
 }

@@ -12,11 +12,12 @@ import (
 // OpenSQLite opens a new, empty SQLite database that ends with the test.
 func OpenSQLite(t testing.TB) *store.Store {
 	t.Helper()
-	return openAt(t, filepath.Join(t.TempDir(), "mailgrant.db"))
+	return OpenAt(t, filepath.Join(t.TempDir(), "mailgrant.db"))
 }
 
-// openAt opens the database at url and closes it when the test ends.
-func openAt(t testing.TB, url string) *store.Store {
+// OpenAt opens the database at url, an SQLite path or a PostgreSQL URL, and
+// closes it when the test ends.
+func OpenAt(t testing.TB, url string) *store.Store {
 	t.Helper()
 	s, err := store.Open(t.Context(), store.Options{URL: url})
 	if err != nil {
@@ -28,10 +29,4 @@ func openAt(t testing.TB, url string) *store.Store {
 		}
 	})
 	return s
-}
-
-// OpenPostgres opens the PostgreSQL database at url until the test ends.
-func OpenPostgres(t testing.TB, url string) *store.Store {
-	t.Helper()
-	return openAt(t, url)
 }

@@ -1,0 +1,217 @@
+package jobs_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/mailgrant/mailgrant/internal/event"
+	"github.com/mailgrant/mailgrant/internal/message"
+	"github.com/mailgrant/mailgrant/internal/outbox"
+	"github.com/mailgrant/mailgrant/internal/store"
+	"github.com/mailgrant/mailgrant/internal/store/jobs"
+	"github.com/mailgrant/mailgrant/internal/store/storetest"
+	"github.com/mailgrant/mailgrant/internal/testbed"
+	"github.com/mailgrant/mailgrant/internal/webhook"
+)
+
+const patience = 30 * time.Second
+
+func databases(t *testing.T, test func(t *testing.T, open func() *store.Store)) {
+	t.Run("SQLite", func(t *testing.T) {
+		t.Parallel()
+		path := t.TempDir() + "/mailgrant.db"
+		test(t, func() *store.Store { return storetest.OpenAt(t, path) })
+	})
+	t.Run("PostgreSQL", func(t *testing.T) {
+		t.Parallel()
+		if testing.Short() {
+			t.Skip("PostgreSQL is left out of short runs")
+		}
+		url := testbed.StartPostgres(t).NewDatabase(t)
+		test(t, func() *store.Store { return storetest.OpenAt(t, url) })
+	})
+}
+
+func submission() outbox.Submission {
+	now := time.Now()
+	return outbox.Submission{
+		ID: event.NewID(), MailboxID: "m", Mailbox: "desk@example.org", Caller: "key", Envelope: message.Envelope{ForwardPaths: []string{"a@example.org"}},
+		State: outbox.Queued, NextAttemptAt: now, ExpiresAt: now.Add(time.Hour), CreatedAt: now,
+	}
+}
+
+func accept(t *testing.T, s *store.Store, v outbox.Submission) {
+	t.Helper()
+	e := event.New(time.Now(), event.SubmissionAccepted, event.System(), "Accepted.").About(v.MailboxID, v.Mailbox)
+	if _, _, err := s.Accept(t.Context(), v, []byte("raw"), e); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// run works jobs until the returned function is called, which says how it ended.
+func run(t *testing.T, j *jobs.Jobs) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- j.Run(ctx) }()
+	return func() {
+		cancel()
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Error(err)
+			}
+		case <-time.After(patience):
+			t.Error("Run did not return")
+		}
+	}
+}
+
+func wait(t *testing.T, came <-chan string, want string) {
+	t.Helper()
+	deadline := time.After(patience)
+	for {
+		select {
+		case got := <-came:
+			if got == want {
+				return
+			}
+		case <-deadline:
+			t.Fatalf("%s was never woken", want)
+		}
+	}
+}
+
+func TestJobs_Wake(t *testing.T) {
+	t.Parallel()
+	databases(t, func(t *testing.T, open func() *store.Store) {
+		s := open()
+		came := make(chan string, 100)
+		options := jobs.Options{
+			Submission: func(_ context.Context, id string) error {
+				came <- id
+				return nil
+			},
+			Delivery: func(_ context.Context, webhookID, mailboxID string) error {
+				came <- webhookID + "/" + mailboxID
+				return nil
+			},
+		}
+		j, err := jobs.New(t.Context(), s, options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hook := webhook.Webhook{ID: event.NewID(), Name: "desk", URL: "https://desk.example", Events: []event.Pattern{"submission.*"}, Version: 1}
+		if err := s.SaveWebhook(t.Context(), hook, 0, event.Event{}); err != nil {
+			t.Fatal(err)
+		}
+		early := submission()
+		accept(t, s, early) // before anybody works: kept by the database
+
+		stop := run(t, j)
+		wait(t, came, early.ID)
+		wait(t, came, hook.ID+"/m")
+		late := submission()
+		accept(t, s, late)
+		wait(t, came, late.ID)
+		soon := submission()
+		soon.NextAttemptAt = time.Now().Add(100 * time.Millisecond)
+		accept(t, s, soon)
+		wait(t, came, soon.ID)
+		stop()
+
+		after := submission()
+		accept(t, s, after)
+		again, err := jobs.New(t.Context(), open(), options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop = run(t, again)
+		wait(t, came, after.ID)
+		stop()
+	})
+}
+
+func TestJobs_RefusedChangeLeavesNone(t *testing.T) {
+	t.Parallel()
+	databases(t, func(t *testing.T, open func() *store.Store) {
+		s := open()
+		came := make(chan string, 100)
+		j, err := jobs.New(t.Context(), s, jobs.Options{
+			Submission: func(_ context.Context, id string) error {
+				came <- id
+				return nil
+			},
+			Delivery: func(context.Context, string, string) error { return nil },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The event's ID is taken: the transaction fails after everything else in it was done.
+		taken := event.New(time.Now(), event.MailboxTested, event.System(), "Tested.")
+		if err := s.WriteEvent(t.Context(), taken); err != nil {
+			t.Fatal(err)
+		}
+		refused := submission()
+		if _, _, err := s.Accept(t.Context(), refused, nil, taken); err == nil {
+			t.Fatal("the same event was written twice")
+		}
+		marker := submission()
+		accept(t, s, marker)
+		stop := run(t, j)
+		wait(t, came, marker.ID)
+		stop()
+		close(came)
+		for id := range came {
+			if id == refused.ID {
+				t.Error("a change that never became true left a job")
+			}
+		}
+	})
+}
+
+func TestJobs_RunDrains(t *testing.T) {
+	t.Parallel()
+	databases(t, func(t *testing.T, open func() *store.Store) {
+		s := open()
+		// The nudge and the job may both come: the second finds the work done.
+		var once sync.Once
+		started, release, finished := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+		j, err := jobs.New(t.Context(), s, jobs.Options{
+			SubmissionsAtOnce: 1,
+			Submission: func(ctx context.Context, _ string) error {
+				once.Do(func() {
+					close(started)
+					<-release
+					finished <- ctx.Err()
+				})
+				return nil
+			},
+			Delivery: func(context.Context, string, string) error { return nil },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- j.Run(ctx) }()
+		accept(t, s, submission())
+		<-started
+		cancel()
+		select {
+		case <-ended:
+			t.Fatal("Run returned while work was under way")
+		default:
+		}
+		close(release)
+		if err := <-finished; errors.Is(err, context.Canceled) {
+			t.Error("work under way was cut off instead of finished")
+		}
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
