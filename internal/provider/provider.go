@@ -105,6 +105,9 @@ type Traits struct {
 	// RatePerMinute and Connections bound sending for one mailbox; 0: no bound known.
 	RatePerMinute int
 	Connections   int
+	// SavesSent says that the submission server itself keeps a copy of what it
+	// accepts among the sent messages, so that one not found there was not sent.
+	SavesSent bool
 }
 
 // AuthorizationRequest is what connect wants to ask of a person. The Kind

@@ -1,0 +1,300 @@
+package outbox
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/mailgrant/mailgrant/internal/event"
+	"github.com/mailgrant/mailgrant/internal/fault"
+	"github.com/mailgrant/mailgrant/internal/mailbox"
+	"github.com/mailgrant/mailgrant/internal/protocol"
+	"github.com/mailgrant/mailgrant/internal/provider"
+	"github.com/mailgrant/mailgrant/internal/seal"
+)
+
+// Send makes one attempt at a submission, if it is due and nobody else's. It is
+// the work of the job that Accept and Retry enqueue. The error tells only of
+// what could not be recorded; the outcome of the attempt is in the submission.
+func (o *Outbox) Send(ctx context.Context, id string) error {
+	now := o.Now()
+	s, err := o.Store.ClaimSubmission(ctx, id, o.Owner, now, now.Add(o.Lease))
+	if fault.Has(err, "work.none") || fault.Has(err, "work.later") {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	a := &attempt{Outbox: o, s: s, unknown: s.InData}
+	work, cancel := context.WithTimeout(ctx, o.Lease-time.Minute)
+	defer cancel()
+	err = a.run(work)
+	if fault.Has(err, "work.fenced") {
+		return nil // another has taken over; what it finds counts
+	}
+	return err
+}
+
+// attempt is one turn at one submission.
+type attempt struct {
+	*Outbox
+	s    Submission
+	box  mailbox.Mailbox
+	kind provider.Kind
+	reg  provider.Registration
+	// unknown says that an earlier attempt may have sent it, and nothing has decided that yet.
+	unknown bool
+}
+
+func (a *attempt) run(ctx context.Context) error {
+	if !a.Now().Before(a.s.ExpiresAt) {
+		return a.expire(ctx)
+	}
+	var err error
+	if a.box, err = a.Directory.MailboxByID(ctx, a.s.MailboxID); err != nil {
+		return a.stumble(ctx, err)
+	}
+	if a.box.Paused {
+		return a.postpone(ctx, 5*time.Minute, paused(a.box.Address))
+	}
+	if a.kind, a.reg, err = a.Directory.Registration(ctx, a.box.Provider); err != nil {
+		return a.stumble(ctx, err)
+	}
+	if h, held := a.held(); held {
+		return a.postpone(ctx, h.until.Sub(a.Now()), h.fault)
+	}
+	traits := a.kind.Traits()
+	if wait := a.Budget.Take(a.box.ID, a.s.ID, traits.RatePerMinute, a.Now()); wait > 0 {
+		return a.postpone(ctx, wait, nil)
+	}
+	release, ok := a.Budget.Connect(a.box.ID, orDefault(traits.Connections, a.Connections))
+	if !ok {
+		return a.postpone(ctx, 2*time.Second, nil)
+	}
+	defer release()
+	if a.unknown {
+		sent, err := a.resolve(ctx, traits.SavesSent)
+		if err != nil {
+			return a.retry(ctx, fault.Of(err), time.Minute)
+		}
+		if sent {
+			return a.settle(ctx, Sent, "found among the sent messages of the mailbox", nil)
+		}
+	}
+	return a.transmit(ctx)
+}
+
+// resolve looks whether an attempt without a known outcome has sent the
+// message. Undecided, it gives an error while it is worth looking again, and
+// after that leaves unknown set.
+func (a *attempt) resolve(ctx context.Context, savesSent bool) (sent bool, err error) {
+	finder := a.SentFinders(protocol.IMAP)
+	if finder == nil || a.box.Receive == nil || a.box.Receive.Protocol != protocol.IMAP {
+		return false, nil
+	}
+	at := a.box.Receive.Overlay(a.kind.Mail(a.reg.Record, protocol.IMAP))
+	at.Protocol, at.Setting = protocol.IMAP, "receive"
+	accessToken, err := a.lend(ctx, at.Resource)
+	if err == nil {
+		sent, err = finder.FindSent(ctx, at, login(a.box, a.box.Receive.User, accessToken), a.s.MessageID)
+	}
+	switch {
+	case err == nil && sent:
+		return true, nil
+	case err == nil:
+		a.unknown = !savesSent
+		return false, nil
+	case fault.KindOf(err) == fault.NotFound, a.s.Attempts >= 5:
+		return false, nil
+	}
+	return false, err
+}
+
+// transmit sends.
+func (a *attempt) transmit(ctx context.Context) error {
+	if a.box.Send == nil {
+		return a.settle(ctx, Failed, "", invalidFault(a.box.Address))
+	}
+	sender := a.Senders(a.box.Send.Protocol)
+	if sender == nil {
+		return a.settle(ctx, Failed, "", invalidFault(a.box.Address))
+	}
+	at := a.box.Send.Overlay(a.kind.Mail(a.reg.Record, a.box.Send.Protocol))
+	at.Protocol, at.Setting = a.box.Send.Protocol, "send"
+	accessToken, err := a.lend(ctx, at.Resource)
+	if err != nil {
+		return a.stumble(ctx, err)
+	}
+	raw, err := a.Store.Raw(ctx, a.s.ID)
+	if err != nil {
+		return a.stumble(ctx, err)
+	}
+	defer func() { _ = raw.Close() }()
+	if err := a.Store.EnterData(ctx, a.s.ID, a.s.Lease.Fence); err != nil {
+		return err
+	}
+	receipt, err := sender.Send(ctx, at, login(a.box, a.box.Send.User, accessToken), a.s.Envelope, io.Reader(raw), a.s.Size)
+	if err == nil {
+		return a.settle(ctx, Sent, receipt.Reply, nil)
+	}
+	f := fault.Of(err)
+	if f.ID == "smtp.no_reply" {
+		a.unknown = true
+		return a.retry(ctx, f, time.Minute)
+	}
+	if f.ID == "smtp.auth_refused" {
+		a.Lender.Refused(ctx, a.box.ID, at.Resource, accessToken)
+	}
+	return a.stumble(ctx, err)
+}
+
+func (a *attempt) lend(ctx context.Context, resource string) (seal.Secret, error) {
+	accessToken, _, err := a.Lender.Lend(ctx, a.box.ID, resource, 2*time.Minute)
+	return accessToken, err
+}
+
+func login(box mailbox.Mailbox, user string, accessToken seal.Secret) protocol.Login {
+	if user == "" {
+		user = box.Address
+	}
+	return protocol.Login{User: user, AccessToken: accessToken}
+}
+
+func invalidFault(address string) *fault.Error {
+	return &fault.Error{
+		ID: "submission.cannot_send", Kind: fault.Invalid, Field: "send", Text: fmt.Sprintf("The mailbox %s is not set up to send any more.", address),
+		Who: []fault.Who{fault.Operator}, Remedy: "Add send to the mailbox's settings, and send the message again.",
+	}
+}
+
+// stumble decides what a failure means: for good, for the whole mailbox, or for
+// a while.
+func (a *attempt) stumble(ctx context.Context, err error) error {
+	f := fault.Of(err)
+	switch {
+	case ctx.Err() != nil && f.ID == "net.cancelled":
+		return a.postpone(context.WithoutCancel(ctx), time.Second, nil) // the process ends; nothing was sent
+	case f.Kind == fault.NotFound, f.Kind == fault.Refused && !f.Retry, f.Kind == fault.Invalid && !f.Retry:
+		return a.settle(ctx, Failed, f.Detail.Reply, f)
+	case f.Kind == fault.Limited:
+		return a.holdBack(ctx, f, max(f.RetryAfter, time.Minute))
+	case f.Kind == fault.Dead, f.Kind == fault.Conflict, f.Kind == fault.Refused:
+		// Nobody may send from this mailbox until somebody acts. The first time
+		// may be an access token that has just been renewed.
+		wait := time.Minute
+		if a.s.Cause == f.ID {
+			wait = 5 * time.Minute
+		}
+		return a.holdBack(ctx, f, wait)
+	}
+	return a.retry(ctx, f, schedule(a.s.Attempts))
+}
+
+// schedule gives the wait after an attempt that failed for now.
+func schedule(attempts int) time.Duration {
+	minutes := [...]time.Duration{1, 5, 10, 20, 40, 60, 120}
+	return minutes[min(attempts, len(minutes)-1)] * time.Minute
+}
+
+// holdBack retries, and lets the rest of the mailbox's queue wait as long.
+func (a *attempt) holdBack(ctx context.Context, f *fault.Error, wait time.Duration) error {
+	a.mu.Lock()
+	a.holds[a.s.MailboxID] = hold{until: a.Now().Add(wait), fault: f}
+	a.mu.Unlock()
+	return a.retry(ctx, f, wait)
+}
+
+func (a *attempt) held() (hold, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	h, ok := a.holds[a.s.MailboxID]
+	if ok && !a.Now().Before(h.until) {
+		delete(a.holds, a.s.MailboxID)
+		return hold{}, false
+	}
+	return h, ok
+}
+
+// postpone waits without having tried: for the budget (no fault), or for what
+// holds the whole mailbox.
+func (a *attempt) postpone(ctx context.Context, wait time.Duration, f *fault.Error) error {
+	r := Retry{ID: a.s.ID, Fence: a.s.Lease.Fence, InData: a.unknown, Now: a.Now(), Reply: a.s.Reply, Cause: a.s.Cause, CauseText: a.s.CauseText, Remedy: a.s.Remedy}
+	if f != nil {
+		r.Cause, r.CauseText, r.Remedy = f.ID, f.Text, f.Remedy
+	}
+	r.NextAttemptAt = a.next(wait)
+	return a.Store.Retry(ctx, r)
+}
+
+// next is when to try again, but no later than the end.
+func (a *attempt) next(wait time.Duration) time.Time {
+	at := a.Now().Add(wait)
+	if at.After(a.s.ExpiresAt) {
+		return a.s.ExpiresAt
+	}
+	return at
+}
+
+// retry puts the submission back after an attempt, and says so.
+func (a *attempt) retry(ctx context.Context, f *fault.Error, wait time.Duration) error {
+	ctx = context.WithoutCancel(ctx)
+	wait = max(wait, f.RetryAfter)
+	e := event.New(a.Now(), event.SubmissionRetrying, event.System(), fmt.Sprintf("Sending a message to %s failed for now: %s It is tried again.", recipients(a.s.Envelope), ended(f.Text))).
+		About(a.s.MailboxID, a.s.Mailbox).Because(f).With("submission_id", a.s.ID)
+	if a.s.Cause == f.ID && a.s.Attempts > 0 && f.ID != "smtp.no_reply" {
+		e = event.Event{} // told already
+	}
+	return a.Store.Retry(ctx, Retry{
+		ID: a.s.ID, Fence: a.s.Lease.Fence, NextAttemptAt: a.next(wait), Attempted: true, InData: a.unknown,
+		Reply: f.Detail.Reply, Cause: f.ID, CauseText: f.Text, Remedy: f.Remedy, Now: a.Now(), Event: e,
+	})
+}
+
+// settle ends the submission.
+func (a *attempt) settle(ctx context.Context, state State, reply string, f *fault.Error) error {
+	v := Settlement{ID: a.s.ID, Fence: a.s.Lease.Fence, State: state, PossiblyDuplicated: a.unknown, Reply: fault.Shorten(reply, 500), Now: a.Now()}
+	kind, text := event.SubmissionSent, fmt.Sprintf("A message to %s was sent.", recipients(a.s.Envelope))
+	switch {
+	case state == Sent && strings.HasPrefix(reply, "found"):
+		v.PossiblyDuplicated = false
+	case state == Sent && a.unknown:
+		text += " An earlier attempt broke off before the server's answer, so the recipient may have it twice."
+	case state == Failed:
+		kind, text = event.SubmissionFailed, fmt.Sprintf("A message to %s cannot be sent: %s", recipients(a.s.Envelope), f.Text)
+	case state == Expired:
+		kind, text = event.SubmissionExpired, fmt.Sprintf("A message to %s waited until %s and will not be sent: %s",
+			recipients(a.s.Envelope), a.s.ExpiresAt.UTC().Format(time.RFC3339), f.Text)
+	}
+	if state != Sent && a.unknown {
+		text = ended(text) + " An earlier attempt broke off before the server's answer, so it may have been sent all the same."
+	}
+	v.Event = event.New(a.Now(), kind, event.System(), text).About(a.s.MailboxID, a.s.Mailbox)
+	if f != nil {
+		v.Cause, v.CauseText, v.Remedy = f.ID, f.Text, f.Remedy
+		v.Event = v.Event.Because(f)
+	}
+	v.Event = v.Event.With("submission_id", a.s.ID)
+	return a.Store.Settle(context.WithoutCancel(ctx), v)
+}
+
+// expire ends a submission that waited too long, with what it waited for.
+func (a *attempt) expire(ctx context.Context) error {
+	f := &fault.Error{
+		ID: a.s.Cause, Text: a.s.CauseText, Remedy: a.s.Remedy, Who: []fault.Who{fault.Operator},
+		Detail: fault.Detail{Reply: a.s.Reply},
+	}
+	if f.ID == "" {
+		f.ID, f.Text, f.Remedy = "submission.expired", "It never came to its turn.", "See why the mailbox could not send, and send the message again."
+	}
+	return a.settle(ctx, Expired, a.s.Reply, f)
+}
+
+// ended gives a text its full stop.
+func ended(s string) string {
+	if strings.HasSuffix(s, ".") {
+		return s
+	}
+	return s + "."
+}
