@@ -157,6 +157,10 @@ func (b *Broker) ahead(ctx context.Context, q *queue, mailboxID string) {
 	if ctx.Err() != nil {
 		return
 	}
+	// It may have been renewed since it was listed, while it waited for its lane.
+	if g, err := b.store.Grant(ctx, mailboxID); err == nil && g.NextRefreshAt.After(b.now()) {
+		return
+	}
 	t := task{key: key{mailboxID, ""}, ahead: true}
 	if o, err := b.declared(ctx, m, ""); err == nil {
 		t.resource = o.resource.Name

@@ -66,11 +66,11 @@ func TestRun_RenewsAheadOfNeed(t *testing.T) {
 			}
 			stop := run(t, h.broker("a"))
 			time.Sleep(10 * time.Minute) // a restart after an outage: all were due
+			stop()
 			minutes := map[int]int{}
 			for _, g := range h.store.grants {
 				minutes[int(time.Until(g.NextRefreshAt)/time.Minute)]++
 			}
-			stop()
 			// Spread over nine minutes; even would be 55 in each.
 			for minute, n := range minutes {
 				if n > 110 {
@@ -210,11 +210,13 @@ func TestWatch_SaysWhenTheLoopIsSilent(t *testing.T) {
 		}()
 		stop := run(t, b)
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if len(told) != 0 || time.Since(b.LastRun()) > time.Minute {
 			t.Errorf("told at %v, last run %s", told, b.LastRun())
 		}
 		h.store.fail(errors.New("gone")) // the loop turns, but completes no round
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if len(told) != 1 || told[0] > time.Hour+8*time.Minute {
 			t.Errorf("told at %v", told)
 		}
@@ -222,6 +224,7 @@ func TestWatch_SaysWhenTheLoopIsSilent(t *testing.T) {
 		time.Sleep(time.Hour)
 		stop()
 		time.Sleep(time.Hour) // ended: silent again
+		synctest.Wait()
 		if len(told) != 2 {
 			t.Errorf("told at %v", told)
 		}

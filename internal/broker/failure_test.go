@@ -114,6 +114,61 @@ func TestFailure_PassingOnesNeverTouchTheGrant(t *testing.T) {
 	})
 }
 
+func TestFailure_OfOneResourceIsNotTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		b := h.broker("a")
+		lend(t, b)
+		due, err := h.store.Grant(t.Context(), "desk")
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.server.before = on(2, &fault.Error{ID: "oauth.invalid_scope", Kind: fault.Refused, Text: "No."})
+		time.Sleep(20 * time.Minute)
+		if _, _, err := b.Lend(t.Context(), "desk", "graph", 0); !fault.Has(err, "oauth.invalid_scope") {
+			t.Errorf("got %v", err)
+		}
+		b.Refused(t.Context(), "desk", "mail", seal.NewSecret("A1-mail"))
+		if got := lend(t, b); got != "A3-mail" { // at once, whatever graph's back-off
+			t.Errorf("lent %q", got)
+		}
+		time.Sleep(20 * time.Minute)
+		mail, err := h.store.Grant(t.Context(), "desk")
+		if err != nil || !mail.NextRefreshAt.After(due.NextRefreshAt) {
+			t.Errorf("due %s, %v", mail.NextRefreshAt, err)
+		}
+		if _, _, err := b.Lend(t.Context(), "desk", "graph", 0); err != nil {
+			t.Error(err)
+		}
+		if g, err := h.store.Grant(t.Context(), "desk"); err != nil || !g.NextRefreshAt.Equal(mail.NextRefreshAt) {
+			t.Errorf("a token for graph moved the renewal of mail from %s to %s, %v", mail.NextRefreshAt, g.NextRefreshAt, err)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		h.server.before = func(n int) error {
+			if n == 1 {
+				time.Sleep(5 * time.Second)
+				return &fault.Error{ID: "oauth.invalid_scope", Kind: fault.Refused, Text: "No."}
+			}
+			return nil
+		}
+		b := h.broker("a")
+		other := make(chan error, 1)
+		go func() {
+			_, _, err := b.Lend(t.Context(), "desk", "graph", 0)
+			other <- err
+		}()
+		time.Sleep(time.Second)
+		if got := lend(t, b); got != "A2-mail" { // waits for graph's lease, and is not given its failure
+			t.Errorf("lent %q", got)
+		}
+		if err := <-other; !fault.Has(err, "oauth.invalid_scope") {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
 func TestFailure_ARefreshTokenInABadAnswerIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t)

@@ -149,14 +149,14 @@ func (d *directory) Registration(_ context.Context, name string) (provider.Kind,
 
 // house is a store, a provider and mailboxes, with as many brokers as a test needs.
 type house struct {
-	t         *testing.T
+	t         testing.TB
 	store     *memory
 	directory *directory
 	server    *server
 	keys      *seal.Keyset
 }
 
-func newHouse(t *testing.T) *house {
+func newHouse(t testing.TB) *house {
 	t.Helper()
 	keys, err := seal.NewKeyset()
 	if err != nil {

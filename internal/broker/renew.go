@@ -28,6 +28,17 @@ type attempt struct {
 	m     mailbox.Mailbox
 	g     mailbox.Grant // as BeginRefresh gave it: lease ours, Intent the one open before
 	begun time.Time     // the moment before the lease was taken
+	// aside: for another resource than the mailbox's first, which alone is renewed
+	// ahead of need. When that is due is then left as it was.
+	aside bool
+}
+
+// due is when the loop shall take the grant up again.
+func (a attempt) due(next, now time.Time) time.Time {
+	if a.aside && a.g.NextRefreshAt.After(now) {
+		return a.g.NextRefreshAt
+	}
+	return next
 }
 
 // open reports whether an earlier request of this grant has no answer.
@@ -50,7 +61,8 @@ func (b *Broker) renew(ctx context.Context, t task) (*entry, error) {
 	default:
 		t.resource = o.resource.Name
 	}
-	a, done, err := b.begin(ctx, attempt{task: t, m: m})
+	aside := broken == nil && t.resource != o.resources[0].Name
+	a, done, err := b.begin(ctx, attempt{task: t, m: m, aside: aside})
 	if err != nil || done != nil {
 		return done, err
 	}
@@ -159,7 +171,7 @@ func (b *Broker) await(ctx context.Context, a attempt) (*entry, error) {
 		if g.Lease.Held(now) {
 			continue
 		}
-		if g.Failures > failures && g.Cause != "" {
+		if g.Failures > failures && g.Cause != "" && a.g.Intent.Resource == a.resource {
 			f := failureOf(g, now)
 			b.shelf.backOff(a.key, wait{until: now.Add(min(f.RetryAfter, mostBackoff)), secrets: g.SecretsVersion, fault: f})
 			return nil, f

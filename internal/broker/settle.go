@@ -63,7 +63,7 @@ func (b *Broker) settle(ctx context.Context, a attempt, o opened, tokens provide
 				MailboxID: a.mailboxID, Resource: got.resource, Sealed: access,
 				Scopes: tokens.Scopes, ObtainedAt: now, ExpiresAt: e.expires,
 			},
-			RefreshToken: refresh, NextRefreshAt: nextRefresh(now, e.expires), Now: now,
+			RefreshToken: refresh, NextRefreshAt: a.due(nextRefresh(now, e.expires), now), Now: now,
 			Events: goodNews(now, a, got.resource, e.expires, late, wrong),
 		})
 	})
@@ -106,7 +106,7 @@ func (b *Broker) settleHalf(ctx context.Context, a attempt, next, used seal.Secr
 	again := now.Add(backoff(f, a.g.Failures+1))
 	err = b.persist(ctx, func(ctx context.Context) error {
 		return b.store.FinishRefresh(ctx, FinishRefresh{
-			MailboxID: a.mailboxID, Fence: a.g.Lease.Fence, RefreshToken: refresh, NextRefreshAt: again, Now: now,
+			MailboxID: a.mailboxID, Fence: a.g.Lease.Fence, RefreshToken: refresh, NextRefreshAt: a.due(again, now), Now: now,
 			Events: badNews(now, a, f, false, again),
 		})
 	})
@@ -209,7 +209,7 @@ func (b *Broker) settleFailure(ctx context.Context, a attempt, f *fault.Error, u
 	err := b.persist(ctx, func(ctx context.Context) error {
 		return b.store.FailRefresh(ctx, FailRefresh{
 			MailboxID: a.mailboxID, Fence: a.g.Lease.Fence, KeepIntent: !dead && (unanswered || a.open()), Dead: dead,
-			NextRefreshAt: next, Cause: f.ID, CauseText: f.Text, Remedy: f.Remedy, Now: now, Events: told,
+			NextRefreshAt: a.due(next, now), Cause: f.ID, CauseText: f.Text, Remedy: f.Remedy, Now: now, Events: told,
 		})
 	})
 	switch {

@@ -37,6 +37,9 @@ const (
 	anywhere           = "anywhere" // after a random time
 )
 
+// pausedWithAnswer is where a process is paused, not killed.
+const pausedWithAnswer = "paused_with_answer"
+
 func points() []string {
 	return []string{
 		beforeIntent, afterIntent, requestOnWire, answerOnWire, answerReceived, whileStoring, afterStore,
@@ -227,12 +230,15 @@ func (l *lane) kill(point string) string {
 			return failed
 		}
 	case anywhere:
-		<-time.After(time.Duration(rand.Int64N(int64(60 * time.Millisecond))))
+		<-time.After(time.Duration(rand.Int64N(int64(40 * time.Millisecond))))
 	default:
 		if line := p.next(); line != "reached" {
 			l.t.Errorf("%s: the process said %q:\n%s", point, line, p.end())
 			return failed
 		}
+	}
+	if point == whileStoring {
+		<-time.After(time.Duration(rand.Int64N(int64(10 * time.Millisecond))))
 	}
 	p.end()
 	close(meet.killed)

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -38,6 +39,8 @@ type orders struct {
 	Callers   int
 	Deadline  time.Duration // of the request; zero: the broker's default
 	Lease     time.Duration
+
+	resume chan struct{} // told when a process that waits may go on
 }
 
 // outcome is what a process that was not killed reports.
@@ -61,11 +64,13 @@ func TestProcess(t *testing.T) {
 	}
 	// The conversation ends when the test that started us does: then so do we.
 	begin := make(chan struct{})
+	o.resume = make(chan struct{})
 	go func() {
 		in := bufio.NewScanner(os.Stdin)
 		in.Scan()
 		close(begin)
 		for in.Scan() { // until it is closed
+			o.resume <- struct{}{}
 		}
 		os.Exit(3)
 	}()
@@ -173,8 +178,12 @@ func (s seamedStore) BeginRefresh(ctx context.Context, b broker.BeginRefresh) (m
 
 func (s seamedStore) FinishRefresh(ctx context.Context, f broker.FinishRefresh) error {
 	s.o.stop(answerReceived)
-	if s.o.Point == whileStoring {
+	switch s.o.Point {
+	case whileStoring:
 		say("reached", nil) // and goes on: the kill meets the commit somewhere
+	case pausedWithAnswer:
+		say("reached", nil)
+		<-s.o.resume
 	}
 	err := s.Store.FinishRefresh(ctx, f)
 	if err == nil {
@@ -283,9 +292,17 @@ func (p *process) next() string {
 	}
 }
 
+// begin lets a process begin, or go on where it waits.
 func (p *process) begin() {
 	if _, err := io.WriteString(p.in, "begin\n"); err != nil {
 		p.t.Errorf("begin: %v", err)
+	}
+}
+
+func (p *process) signal(s syscall.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil {
+		p.t.Errorf("send %v: %v", s, err)
 	}
 }
 

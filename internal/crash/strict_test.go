@@ -27,11 +27,16 @@ type family struct {
 	ended    bool
 	requests int
 
+	lenient     bool          // used refresh tokens live on, as at Microsoft
 	unavailable bool          // the first request is answered 503 and not processed
 	latency     time.Duration // between processing and answer
 	// Where the process is to die during a request: the endpoint closes reached,
 	// waits for killed and breaks the connection off.
 	arrived, processed *rendezvous
+}
+
+func (f *family) accepts(n int) bool {
+	return !f.ended && (f.living == n || f.lenient && n >= 0 && n <= f.living)
 }
 
 // rendezvous is where the endpoint and the killer meet.
@@ -64,7 +69,7 @@ func (s *strict) honours(token string) bool {
 	defer s.mu.Unlock()
 	name, n := split(token)
 	f := s.families[name]
-	return f != nil && !f.ended && f.living == n
+	return f != nil && f.accepts(n)
 }
 
 func (s *strict) requests(name string) int {
@@ -104,7 +109,7 @@ func (s *strict) token(w http.ResponseWriter, r *http.Request) {
 		s.mu.Unlock()
 		answer(w, http.StatusServiceUnavailable, map[string]any{"error": "temporarily_unavailable"})
 		return
-	case f.ended || f.living != n:
+	case !f.accepts(n):
 		f.ended = true
 		s.mu.Unlock()
 		answer(w, http.StatusBadRequest, map[string]any{"error": "invalid_grant", "error_description": "used before"})

@@ -186,7 +186,7 @@ type Grant struct {
 	ConnectedAt time.Time // when this consent was given
 	ConnectedBy string    // the operator or key that made the link
 
-	RefreshToken  seal.Sealed // current; tried first, always
+	RefreshToken  seal.Sealed // current; tried first, but for its own successor kept as Candidate (see broker)
 	PreviousToken seal.Sealed // before the last rotation
 	Candidate     seal.Sealed // a late answer of a process that had lost its lease; never current by itself
 
