@@ -267,11 +267,11 @@ func (b *Mailboxes) checkEndpoint(at protocol.Endpoint, own mailbox.Server, prov
 	if strings.ContainsAny(at.Host, "/@ \t\r\n") || len(at.Host) > 253 {
 		return wrong("mailbox.host", field("host"), fmt.Sprintf("“%s” is not the name of a host.", fault.Shorten(at.Host, 80)), "Write the name or the address alone: no scheme, no path; the port goes into port.")
 	}
-	if own.Port < 0 || own.Port > 65535 || at.Port == 0 {
-		return wrong("mailbox.port", field("port"), "The port is missing or is no port number.", "Use a number from 1 to 65535; usual are 993 for imap and 587 or 465 for smtp.")
-	}
 	if err := oneOf("mailbox.tls", field("tls"), at.TLS, protocol.TLSImplicit, protocol.TLSStart, protocol.TLSNone); err != nil {
 		return err
+	}
+	if own.Port < 0 || own.Port > 65535 || at.Port == 0 {
+		return wrong("mailbox.port", field("port"), "The port is missing or is no port number.", "Use a number from 1 to 65535; usual are 993 for imap and 587 or 465 for smtp.")
 	}
 	if at.TLS == protocol.TLSNone && !loopback(at.Host) {
 		return wrong("mailbox.tls", field("tls"), fmt.Sprintf("Without TLS, access tokens would travel to %s in clear.", at.Host), "Use implicit or starttls; none is possible only towards this machine itself (localhost, 127.0.0.1, ::1).")

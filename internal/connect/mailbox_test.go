@@ -1,0 +1,191 @@
+package connect_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mailgrant/mailgrant/internal/connect"
+	"github.com/mailgrant/mailgrant/internal/event"
+	"github.com/mailgrant/mailgrant/internal/fault"
+	"github.com/mailgrant/mailgrant/internal/mailbox"
+	"github.com/mailgrant/mailgrant/internal/protocol"
+)
+
+func TestMailboxes_Refusals(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	tests := []struct {
+		name   string
+		change func(*mailbox.Mailbox)
+		id     string
+		field  string
+		says   string
+	}{
+		{"address", func(m *mailbox.Mailbox) { m.Address = "servicedesk" }, "message.address", "address", "name@domain"},
+		{"from", func(m *mailbox.Mailbox) { m.From = "Desk <desk@x.example>" }, "message.address", "from", ""},
+		{"provider", func(m *mailbox.Mailbox) { m.Provider = "fabrikam" }, "provider.unknown", "provider", "contoso"},
+		{"grant type not yet", func(m *mailbox.Mailbox) { m.GrantType = "client_credentials" }, "mailbox.grant_type", "grant_type", "authorization_code"},
+		{"grant type not at all", func(m *mailbox.Mailbox) { m.GrantType = "password" }, "mailbox.grant_type", "grant_type", "authorization_code"},
+		{"app", func(m *mailbox.Mailbox) { m.ActsAs = "app" }, "mailbox.acts_as", "acts_as", "delegate:"},
+		{"acts as nonsense", func(m *mailbox.Mailbox) { m.ActsAs = "adele" }, "mailbox.acts_as", "acts_as", "owner"},
+		{"delegate without address", func(m *mailbox.Mailbox) { m.ActsAs = "delegate: adele" }, "message.address", "acts_as", ""},
+		{"its own delegate", func(m *mailbox.Mailbox) { m.ActsAs = "delegate: " + desk }, "mailbox.acts_as", "acts_as", "owner"},
+		{"profile", func(m *mailbox.Mailbox) { m.Profile = "x" }, "mailbox.profile", "profile", "no profiles"},
+		{"does nothing", func(m *mailbox.Mailbox) { m.Receive, m.Send = nil, nil }, "mailbox.does_nothing", "receive", "both"},
+		{"pop3", func(m *mailbox.Mailbox) { m.Receive.Protocol = protocol.POP3 }, "mailbox.protocol", "receive.protocol", "imap"},
+		{"pigeon", func(m *mailbox.Mailbox) { m.Receive.Protocol = "pigeon" }, "mailbox.protocol", "receive.protocol", "imap"},
+		{"graph", func(m *mailbox.Mailbox) { m.Send.Protocol = protocol.Graph }, "mailbox.protocol", "send.protocol", "smtp"},
+		{"fallback", func(m *mailbox.Mailbox) { m.Send.Fallback = protocol.Graph }, "mailbox.protocol", "send.fallback", ""},
+		{"mode", func(m *mailbox.Mailbox) { m.Receive.Mode = "watch" }, "mailbox.mode", "receive.mode", "push or poll"},
+		{"push with every", func(m *mailbox.Mailbox) { m.Receive.Every = time.Minute }, "mailbox.every", "receive.every", "poll"},
+		{"poll too often", func(m *mailbox.Mailbox) { m.Receive.Mode, m.Receive.Every = mailbox.ModePoll, 9*time.Second }, "mailbox.every", "receive.every", "10s"},
+		{"folder empty", func(m *mailbox.Mailbox) { m.Receive.Folders = []string{""} }, "mailbox.folder", "receive.folders[0]", ""},
+		{"folder twice", func(m *mailbox.Mailbox) { m.Receive.Folders = []string{"INBOX", "inbox"} }, "mailbox.folder", "receive.folders[1]", "twice"},
+		{"folder with a line break", func(m *mailbox.Mailbox) { m.Receive.Folders = []string{"a\r\nA1 LOGOUT"} }, "mailbox.folder", "receive.folders[0]", ""},
+		{"after receive", func(m *mailbox.Mailbox) { m.AfterReceive = "burn" }, "mailbox.after_receive", "after_receive", "mark_seen"},
+		{"move nowhere", func(m *mailbox.Mailbox) { m.AfterReceive = "move:" }, "mailbox.after_receive", "after_receive", "move: Processed"},
+		{"move in a circle", func(m *mailbox.Mailbox) { m.AfterReceive = "move: inbox" }, "mailbox.after_receive", "after_receive", ""},
+		{"host with scheme", func(m *mailbox.Mailbox) { m.Receive.Host = "imaps://x" }, "mailbox.host", "receive.host", "no scheme"},
+		{"port", func(m *mailbox.Mailbox) { m.Send.Port = 70000 }, "mailbox.port", "send.port", "65535"},
+		{"tls mode", func(m *mailbox.Mailbox) { m.Send.TLS = "ssl" }, "mailbox.tls", "send.tls", "starttls"},
+		{"no TLS over a network", func(m *mailbox.Mailbox) { m.Receive.TLS = protocol.TLSNone }, "mailbox.tls", "receive.tls", "localhost"},
+		{"user", func(m *mailbox.Mailbox) { m.Receive.User = "a\x01b" }, "mailbox.user", "receive.user", ""},
+		{"CA", func(m *mailbox.Mailbox) { m.Receive.CAPEM = "x" }, "tls.ca", "receive.ca_file", "PEM"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			m := servicedesk()
+			tt.change(&m)
+			_, _, err := b.Mailboxes.Save(b.ctx, connect.MailboxSettings{Mailbox: m}, operator)
+			if !fault.Has(err, tt.id) {
+				t.Fatalf("got %v", err)
+			}
+			if f := fault.Of(err); f.Field != tt.field || f.Remedy == "" || !strings.Contains(f.Text+f.Remedy, tt.says) {
+				t.Errorf("%s: %s %s", f.Field, f.Text, f.Remedy)
+			}
+		})
+	}
+	t.Run("no preset host", func(t *testing.T) {
+		s := contoso()
+		s.Record.Name, s.Record.Endpoints = "bare", nil
+		if _, _, err := b.Providers.Save(b.ctx, s, operator); err != nil {
+			t.Fatal(err)
+		}
+		m := servicedesk()
+		m.Address, m.Provider = "other@vbcpn.example", "bare"
+		_, _, err := b.Mailboxes.Save(b.ctx, connect.MailboxSettings{Mailbox: m}, operator)
+		wantFault(t, err, "mailbox.host")
+		m.Receive.Host, m.Receive.TLS, m.Send = "127.0.0.1", protocol.TLSNone, nil
+		if _, _, err := b.Mailboxes.Save(b.ctx, connect.MailboxSettings{Mailbox: m}, operator); err != nil {
+			t.Errorf("loopback without TLS: %v", err)
+		}
+	})
+}
+
+func TestMailboxes_DefaultsAndEndpoints(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	m := b.box
+	if m.GrantType != "authorization_code" || m.ActsAs != "owner" || m.AfterReceive != "keep" || m.Receive.Mode != mailbox.ModePush || m.Receive.Folders[0] != "INBOX" {
+		t.Errorf("defaults %+v, %+v", m, m.Receive)
+	}
+	m.Send.Host, m.Send.TLS = "smtp.other.example", protocol.TLSImplicit
+	receive, send, err := b.Mailboxes.Endpoints(b.ctx, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if receive.Host != "mail.vbcpn.example" || receive.Port != 993 || receive.TLS != protocol.TLSImplicit || receive.Setting != "receive" || receive.Resource != "mail" {
+		t.Errorf("receive %+v", receive)
+	}
+	if send.Host != "smtp.other.example" || send.Port != 465 || send.Setting != "send" {
+		t.Errorf("send %+v", send)
+	}
+}
+
+func TestMailboxes_DecisiveChangesSuspend(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name    string
+		change  func(*connect.MailboxSettings)
+		suspend bool
+	}{
+		{"nothing", func(*connect.MailboxSettings) {}, false},
+		{"address in another case", func(s *connect.MailboxSettings) { s.Mailbox.Address = "ServiceDesk@VBCPN.example" }, false},
+		{"folders", func(s *connect.MailboxSettings) { s.Mailbox.Receive.Folders = []string{"INBOX", "Orders"} }, false},
+		{"address", func(s *connect.MailboxSettings) { s.Present, s.Mailbox.Address = desk, "helpdesk@vbcpn.example" }, true},
+		{"host", func(s *connect.MailboxSettings) { s.Mailbox.Send.Host = "smtp.other.example" }, true},
+		{"user", func(s *connect.MailboxSettings) { s.Mailbox.Receive.User = "somebody" }, true},
+		{"acts_as", func(s *connect.MailboxSettings) { s.Mailbox.ActsAs = "delegate: " + adele }, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			if _, err := b.authorise(person(desk, own(desk)), connect.LinkOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			s := connect.MailboxSettings{Mailbox: servicedesk()}
+			tt.change(&s)
+			if _, _, err := b.Mailboxes.Save(b.ctx, s, operator); err != nil {
+				t.Fatal(err)
+			}
+			g, _, _ := b.grant()
+			kinds := b.kinds()
+			if suspended := g.State == mailbox.GrantSuspended; suspended != tt.suspend || suspended != (kinds[len(kinds)-1] == event.GrantSuspended) {
+				t.Errorf("the grant is %s after %v", g.State, kinds)
+			}
+		})
+	}
+	t.Run("verified anew it is active again", func(t *testing.T) {
+		t.Parallel()
+		b := newBench(t)
+		for _, host := range []string{"", "mail2.vbcpn.example"} {
+			m := servicedesk()
+			m.Receive.Host = host
+			b.save(m)
+			if _, err := b.authorise(person(desk, own(desk)), connect.LinkOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			if g, _, _ := b.grant(); g.State != mailbox.GrantActive {
+				t.Errorf("the grant is %s", g.State)
+			}
+		}
+	})
+}
+
+func TestMailboxes_PauseResumeDelete(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	for range 2 { // a second time changes nothing
+		if err := b.Mailboxes.Pause(b.ctx, "ServiceDesk@vbcpn.example", operator); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m := b.save(servicedesk())
+	if !m.Paused {
+		t.Error("saving the settings resumed a paused mailbox")
+	}
+	if err := b.Mailboxes.Resume(b.ctx, desk, operator); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := b.Mailboxes.Get(b.ctx, desk); err != nil || m.Paused {
+		t.Errorf("%+v, %v", m, err)
+	}
+	if got := b.kinds(); len(got) != 3 || got[1] != event.MailboxPaused || got[2] != event.MailboxResumed {
+		t.Errorf("events %v", got)
+	}
+	_, _, err := b.Mailboxes.Save(b.ctx, connect.MailboxSettings{Mailbox: servicedesk(), When: connect.OnlyCreate}, operator)
+	wantFault(t, err, "mailbox.exists")
+	if err := b.Mailboxes.Delete(b.ctx, desk, operator); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Mailboxes.Get(b.ctx, desk); !fault.Has(err, "mailbox.unknown") {
+		t.Errorf("still there: %v", err)
+	}
+	other := servicedesk()
+	other.Address = "new@vbcpn.example"
+	if _, _, err := b.Mailboxes.Save(b.ctx, connect.MailboxSettings{Mailbox: other, Present: desk}, operator); !fault.Has(err, "mailbox.unknown") {
+		t.Errorf("renaming what is not there: %v", err)
+	}
+}
