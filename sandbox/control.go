@@ -64,63 +64,65 @@ type order struct {
 // command is one thing that the control API can do.
 type command struct {
 	name string
+	// says what it does, and which members of the order it reads.
+	says string
 	do   func(*Sandbox, order) (any, error)
 }
 
 // commands is the control API: POST /sandbox/control/<name> with an order as JSON.
 func commands() []command {
 	return []command{
-		{"move-clock", func(s *Sandbox, o order) (any, error) {
+		{"move-clock", "Moves the world's time by a duration. {by}", func(s *Sandbox, o order) (any, error) {
 			by, err := time.ParseDuration(o.By)
 			if err != nil {
 				return nil, fmt.Errorf(`"by" must be a duration such as "90m" or "-1h": %w`, err)
 			}
 			return map[string]any{"now": s.world.MoveClock(by)}, nil
 		}},
-		{"inject-fault", func(s *Sandbox, o order) (any, error) {
+		{"inject-fault", "Orders a failure at a named point. {fault}", func(s *Sandbox, o order) (any, error) {
 			var fault directory.Fault
 			if err := decodeStrictly(strings.NewReader(string(o.Fault)), &fault); err != nil {
 				return nil, fmt.Errorf(`"fault": %w`, err)
 			}
 			return nil, s.InjectFault(fault)
 		}},
-		{"clear-faults", func(s *Sandbox, o order) (any, error) {
+		{"clear-faults", "Takes back the faults at a point, or all of them. {point?}", func(s *Sandbox, o order) (any, error) {
 			s.world.ClearFaults(directory.Point(o.Point))
 			return nil, nil
 		}},
-		{"revoke-sessions", func(s *Sandbox, o order) (any, error) { return nil, s.world.RevokeSessions(o.User) }},
-		{"change-password", func(s *Sandbox, o order) (any, error) {
+		{"revoke-sessions", "Ends a user's browser sessions and refresh tokens. {user}", func(s *Sandbox, o order) (any, error) { return nil, s.world.RevokeSessions(o.User) }},
+		{"change-password", "Gives a user a new password, as the user or, by_admin, as an administrator would. {user, password, by_admin?}", func(s *Sandbox, o order) (any, error) {
 			if o.ByAdmin {
 				return nil, s.world.ResetPassword(o.User, o.Password)
 			}
 			return nil, s.world.ChangePassword(o.User, o.Password)
 		}},
-		{"disable-user", func(s *Sandbox, o order) (any, error) { return nil, s.world.SetUserDisabled(o.User, o.Disabled) }},
-		{"expire-secrets", func(s *Sandbox, o order) (any, error) { return nil, s.world.ExpireSecrets(o.ClientID) }},
-		{"add-secret", func(s *Sandbox, o order) (any, error) { return s.world.AddSecret(o.ClientID, o.EndsAt) }},
-		{"add-redirect-uri", func(s *Sandbox, o order) (any, error) { return nil, s.world.AddRedirectURI(o.ClientID, o.Redirect) }},
-		{"withdraw-consents", func(s *Sandbox, o order) (any, error) { return nil, s.world.WithdrawConsents(o.ClientID) }},
-		{"set-user-consent", func(s *Sandbox, o order) (any, error) {
+		{"disable-user", "Forbids a user to sign in, or allows it again. {user, disabled}", func(s *Sandbox, o order) (any, error) { return nil, s.world.SetUserDisabled(o.User, o.Disabled) }},
+		{"expire-secrets", "Ends every secret of an app. {client_id}", func(s *Sandbox, o order) (any, error) { return nil, s.world.ExpireSecrets(o.ClientID) }},
+		{"add-secret", "Gives an app one more secret and shows it. {client_id, ends_at?}", func(s *Sandbox, o order) (any, error) { return s.world.AddSecret(o.ClientID, o.EndsAt) }},
+		{"add-redirect-uri", "Registers one more redirect URI with an app. {client_id, redirect_uri}", func(s *Sandbox, o order) (any, error) { return nil, s.world.AddRedirectURI(o.ClientID, o.Redirect) }},
+		{"withdraw-consents", "Forgets every consent to an app. {client_id}", func(s *Sandbox, o order) (any, error) { return nil, s.world.WithdrawConsents(o.ClientID) }},
+		{"set-user-consent", "Says who may consent in a tenant. {tenant_id, user_consent: \"\" | admin | workflow}", func(s *Sandbox, o order) (any, error) {
 			switch consent := directory.Consent(o.Consent); consent {
 			case directory.ConsentByUser, directory.ConsentByAdmin, directory.ConsentByRequest:
 				return nil, s.world.SetUserConsent(o.TenantID, consent)
 			}
 			return nil, fmt.Errorf(`"user_consent" must be "", "admin" or "workflow"`)
 		}},
-		{"rotate-keys", func(s *Sandbox, _ order) (any, error) { return nil, s.entra.RotateKeys() }},
-		{"strict-rotation", func(s *Sandbox, o order) (any, error) {
+		{"rotate-keys", "Lets a new key sign tokens.", func(s *Sandbox, _ order) (any, error) { return nil, s.entra.RotateKeys() }},
+		{"strict-rotation", "Lets a refresh token be used once only. {on}", func(s *Sandbox, o order) (any, error) {
 			s.world.SetStrictRotation(o.On)
 			return s.world.Switches(), nil
 		}},
-		{"device-single-sign-on", func(s *Sandbox, o order) (any, error) {
+		{"device-single-sign-on", "Ignores prompt and takes this user always; without a user, no longer. {user?}", func(s *Sandbox, o order) (any, error) {
 			return nil, s.world.SetDeviceUser(o.User)
 		}},
-		{"opaque-access-tokens", func(s *Sandbox, o order) (any, error) {
+		{"opaque-access-tokens", "Makes access tokens unreadable to clients. {on}", func(s *Sandbox, o order) (any, error) {
 			s.world.SetOpaqueAccessTokens(o.On)
 			return s.world.Switches(), nil
 		}},
-		{"change-mailbox", changeMailbox},
-		{"deliver", func(s *Sandbox, o order) (any, error) {
+		{"change-mailbox", "Changes a mailbox's switches and rights. {address, imap_off?, smtp_auth_off?, full_access?, send_as?}", changeMailbox},
+		{"deliver", "Puts a message into a mailbox, as if it came from outside. {address, message}", func(s *Sandbox, o order) (any, error) {
 			uid, err := s.exchange.Deliver(o.Address, []byte(o.Message))
 			return map[string]any{"uid": uid}, err
 		}},
@@ -156,6 +158,13 @@ func (s *Sandbox) controlRoutes(mux *http.ServeMux) {
 			return one.do(s, o)
 		}))
 	}
+	mux.HandleFunc("GET "+controlPrefix+"{$}", s.guarded(func(http.ResponseWriter, *http.Request) (any, error) {
+		list := map[string]string{}
+		for _, one := range commands() {
+			list["POST "+controlPrefix+one.name] = one.says
+		}
+		return list, nil
+	}))
 	mux.HandleFunc("GET "+controlPrefix+"description", s.guarded(func(http.ResponseWriter, *http.Request) (any, error) { return s.Describe(), nil }))
 	mux.HandleFunc("GET "+controlPrefix+"switches", s.guarded(func(http.ResponseWriter, *http.Request) (any, error) { return s.world.Switches(), nil }))
 	mux.HandleFunc("GET "+controlPrefix+"faults", s.guarded(func(http.ResponseWriter, *http.Request) (any, error) { return s.world.Faults(), nil }))

@@ -12,7 +12,8 @@ import (
 type Description struct {
 	// Notice says what this is, to whoever finds it in a log.
 	Notice string `json:"notice"`
-	// BaseURL is the sign-in host over plain HTTP, for browsers; TLSURL the same over HTTPS, for libraries that insist.
+	// BaseURL is the sign-in host over plain HTTP, for browsers; TLSURL the same over HTTPS, for libraries that insist. The page
+	// at BaseURL shows who is signed in to a browser, and signs people in and out without any app.
 	BaseURL string `json:"base_url"`
 	TLSURL  string `json:"tls_url"`
 	// Issuer, Discovery, Authorize and Token are those of the story's first tenant, over plain HTTP.

@@ -196,6 +196,7 @@ func TestControl_HTTP(t *testing.T) {
 	}
 	before := d.World().Now()
 	cases := []struct{ name, method, path, body, want string }{
+		{"the list of commands", "GET", "", "", "POST /sandbox/control/deliver"},
 		{"clock", "POST", "move-clock", `{"by":"90m"}`, `"now"`},
 		{"fault", "POST", "inject-fault", `{"fault":{"point":"token","action":"status","status":503,"times":1}}`, ""},
 		{"faults", "GET", "faults", "", `"point":"token"`},

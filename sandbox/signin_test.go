@@ -1,6 +1,7 @@
 package sandbox_test
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 
@@ -160,6 +161,40 @@ func TestSignIn_Page(t *testing.T) {
 		d.must(b.SignIn(d.ctx, directory.StoryDesk, directory.StoryDeskPassword))
 		if got := claims(t, d.redeem(answered(b, "code")).IDToken)["preferred_username"]; got != directory.StoryDesk {
 			t.Errorf("signed in as the desk, got %v", got)
+		}
+	})
+	t.Run("home page: says who is remembered, signs in and out", func(t *testing.T) {
+		d.t = t
+		b := browser.New(browser.Options{})
+		d.must(b.Open(d.ctx, d.about.BaseURL+"/"))
+		if !b.Page().Contains("Nobody is signed in.") {
+			t.Error(b.Page().Text)
+		}
+		d.must(b.SignIn(d.ctx, directory.StoryAdele, "wrong"))
+		if !b.Page().Contains("AADSTS50126") {
+			t.Error(b.Page().Text)
+		}
+		d.must(b.SignIn(d.ctx, directory.StoryAdele, directory.StoryAdelePassword))
+		if !b.Page().Contains("Adele Vance") {
+			t.Error(b.Page().Text)
+		}
+		d.must(b.Submit(d.ctx, browser.FormID("signout"), nil))
+		d.open(b)
+		if b.Shows() != "signin" {
+			t.Error("Adele is still signed in")
+		}
+	})
+	t.Run("home page: no other site can sign this browser in", func(t *testing.T) {
+		d.t = t
+		request, err := http.NewRequestWithContext(d.ctx, http.MethodPost, d.about.BaseURL+"/sign-in", strings.NewReader("loginfmt="+directory.StoryAdele))
+		d.must(err)
+		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		request.Header.Set("Sec-Fetch-Site", "cross-site")
+		response, err := http.DefaultClient.Do(request)
+		d.must(err)
+		_ = response.Body.Close()
+		if response.StatusCode != http.StatusForbidden {
+			t.Errorf("status %d", response.StatusCode)
 		}
 	})
 	t.Run("sign out: the next one is asked", func(t *testing.T) {

@@ -129,16 +129,7 @@ func (s *Server) serveSignIn(x *exchange) {
 		return
 	}
 	name := x.request.PostForm.Get("loginfmt")
-	user, found := s.world.User(name)
-	var refusal *problem
-	switch {
-	case !found:
-		refusal = refuse(50034, printable(name))
-	case user.Disabled && user.PasswordMatches(x.request.PostForm.Get("passwd")):
-		refusal = refuse(50057)
-	case !user.PasswordMatches(x.request.PostForm.Get("passwd")):
-		refusal = refuse(50126)
-	}
+	user, refusal := s.checkPassword(name, x.request.PostForm.Get("passwd"))
 	if refusal != nil {
 		s.showSignIn(x, f, name, refusal)
 		return

@@ -61,24 +61,32 @@ func (s *Server) showInFlow(x *exchange, name, title string, f *flow, content an
 	}, origin(f.request.redirectURI))
 }
 
+// complaint is what a page with a sign-in form says about the last attempt; the zero complaint says nothing.
+type complaint struct{ Words, Number string }
+
+func complain(refusal *problem) complaint {
+	if refusal == nil {
+		return complaint{}
+	}
+	words := refusal.text
+	switch refusal.aadsts {
+	case 50034:
+		words = "This username does not exist in the sandbox. Check the spelling, or use another account."
+	case 50126:
+		words = "Your account or password is incorrect. If you don't remember the password, look at the list that the sandbox printed when it started."
+	}
+	return complaint{Words: words, Number: refusal.outcome()}
+}
+
 func (s *Server) showSignIn(x *exchange, f *flow, userName string, refusal *problem) {
 	x.call.Outcome = "sign-in page"
-	content := struct {
-		UserName, Complaint, Number string
-	}{UserName: userName}
 	if refusal != nil {
 		x.call.Outcome = refusal.outcome()
-		content.Number = refusal.outcome()
-		switch refusal.aadsts {
-		case 50034:
-			content.Complaint = "This username does not exist in the sandbox. Check the spelling, or use another account."
-		case 50126:
-			content.Complaint = "Your account or password is incorrect. If you don't remember the password, look at the list that the sandbox printed when it started."
-		default:
-			content.Complaint = refusal.text
-		}
 	}
-	s.showInFlow(x, "signin.html", "Sign in", f, content)
+	s.showInFlow(x, "signin.html", "Sign in", f, struct {
+		UserName  string
+		Complaint complaint
+	}{userName, complain(refusal)})
 }
 
 func (s *Server) showPicker(x *exchange, f *flow) {

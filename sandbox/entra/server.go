@@ -65,6 +65,8 @@ func (s *Server) Routes(mux *http.ServeMux) {
 	mux.HandleFunc("/{tenant}/oauth2/v2.0/authorize", s.watched(directory.PointAuthorize, s.serveAuthorize))
 	mux.HandleFunc("/{tenant}/oauth2/v2.0/token", s.watched(directory.PointToken, s.serveToken))
 	mux.HandleFunc("/{tenant}/oauth2/v2.0/logout", s.watched("", s.serveLogout))
+	mux.HandleFunc("GET /{$}", s.watched("", s.serveHome))
+	mux.HandleFunc("POST /sign-in", s.watched("", s.serveHomeSignIn))
 	mux.HandleFunc("GET /error", s.watched("", s.serveErrorCode))
 	mux.HandleFunc("POST /{tenant}/login", s.watched("", s.serveSignIn))
 	mux.HandleFunc("POST /{tenant}/pick", s.watched("", s.servePick))
