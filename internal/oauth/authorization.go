@@ -105,7 +105,6 @@ func ParseAuthorizationResponse(q url.Values) (AuthorizationResponse, error) {
 			Description: fault.Shorten(q.Get("error_description"), longestText), URI: fault.Shorten(q.Get("error_uri"), longestText),
 			Suberror: fault.Shorten(q.Get("error_subcode"), 100),
 		}
-		r.Refusal.fromDescription()
 	case r.Code.IsZero():
 		return r, bad("The answer that came back with the browser holds neither a code nor an error.")
 	}

@@ -41,7 +41,7 @@ type Error struct {
 	Description string // error_description, or the text of an answer that is no OAuth error
 	URI         string // error_uri
 
-	// What some servers add; Entra above all.
+	// What some servers add.
 	Suberror      string
 	ErrorCodes    []int // numbers for explanation, never for control flow
 	TraceID       string
@@ -140,7 +140,6 @@ func parseError(leg Leg, endpoint, clientID string, status int, header http.Head
 	for _, text := range []*string{&e.Code, &e.Suberror, &e.TraceID, &e.CorrelationID, &e.Timestamp, &e.RetryAfter} {
 		*text = fault.Shorten(*text, 100)
 	}
-	e.fromDescription()
 	return e
 }
 
@@ -168,25 +167,6 @@ func (e *Error) fromJSON(doc map[string]any) {
 				e.ErrorCodes = append(e.ErrorCodes, i)
 			}
 		}
-	}
-}
-
-// fromDescription takes what some servers write only into the description:
-// "AADSTS50011: … Trace ID: … Correlation ID: … Timestamp: …".
-func (e *Error) fromDescription() {
-	if len(e.ErrorCodes) == 0 {
-		for _, m := range regexp.MustCompile(`\bAADSTS(\d{4,9})\b`).FindAllStringSubmatch(e.Description, 5) {
-			n, _ := strconv.Atoi(m[1])
-			e.ErrorCodes = append(e.ErrorCodes, n)
-		}
-	}
-	for label, field := range map[string]*string{"Trace ID": &e.TraceID, "Correlation ID": &e.CorrelationID} {
-		if m := regexp.MustCompile(label + `: ([0-9a-fA-F-]{36})`).FindStringSubmatch(e.Description); m != nil && *field == "" {
-			*field = m[1]
-		}
-	}
-	if m := regexp.MustCompile(`Timestamp: (\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\dZ)`).FindStringSubmatch(e.Description); m != nil && e.Timestamp == "" {
-		e.Timestamp = m[1]
 	}
 }
 

@@ -245,7 +245,7 @@ func TestCodeChallenge_IsThatOfRFC7636(t *testing.T) {
 	if got := oauth.CodeChallenge(seal.NewSecret("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk")); got != "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM" {
 		t.Fatal(got)
 	}
-	if oauth.NewState() == oauth.NewState() || len(oauth.NewNonce()) != 43 || len(oauth.NewCodeVerifier().Reveal()) != 43 {
+	if first, second := oauth.NewState(), oauth.NewState(); first == second || len(oauth.NewNonce()) != 43 || len(oauth.NewCodeVerifier().Reveal()) != 43 {
 		t.Fatal("not 32 fresh bytes")
 	}
 }

@@ -212,23 +212,6 @@ func TestError_KeepsWhatSupportNeeds(t *testing.T) {
 	}
 }
 
-func TestError_ReadsNumbersOutOfTheDescription(t *testing.T) {
-	t.Parallel()
-	r, err := oauth.ParseAuthorizationResponse(url.Values{
-		"state": {"s"}, "error": {"access_denied"},
-		"error_description": {"AADSTS65004: User declined to consent. Trace ID: 0f0e6a52-0000-4000-8000-0123456789ab Correlation ID: 1f0e6a52-0000-4000-8000-0123456789ab Timestamp: 2026-11-24 12:00:00Z"},
-	})
-	if err != nil || r.Refusal == nil {
-		t.Fatal(err)
-	}
-	if e := r.Refusal; len(e.ErrorCodes) != 1 || e.ErrorCodes[0] != 65004 || e.CorrelationID[:4] != "1f0e" || e.TraceID[:4] != "0f0e" || e.Timestamp != "2026-11-24 12:00:00Z" {
-		t.Fatalf("%+v", e)
-	}
-	if f := oauth.Fault(r.Refusal); f.ID != "oauth.access_denied" || f.Detail.CorrelationID == "" {
-		t.Fatalf("%+v", f)
-	}
-}
-
 func TestRedeem_RefusedCodeIsNoDeadGrant(t *testing.T) {
 	t.Parallel()
 	s := oauthtest.Start(t)

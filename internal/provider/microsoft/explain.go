@@ -2,6 +2,8 @@ package microsoft
 
 import (
 	"fmt"
+	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/mailgrant/mailgrant/internal/fault"
@@ -56,10 +58,42 @@ func Link(code int) string {
 	return fmt.Sprintf("https://login.microsoftonline.com/error?code=%d", code)
 }
 
+// numbers gives the AADSTS numbers of an answer: from error_codes, or, on legs
+// that have no such field, from the description ("AADSTS50011: …").
+func numbers(answer *oauth.Error) []int {
+	if len(answer.ErrorCodes) > 0 {
+		return answer.ErrorCodes
+	}
+	var out []int
+	for _, m := range regexp.MustCompile(`\bAADSTS(\d{4,9})\b`).FindAllStringSubmatch(answer.Description, 5) {
+		n, err := strconv.Atoi(m[1])
+		if err == nil {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// ids fills in what support asks for, from the description where no field of
+// the answer had it ("Trace ID: … Correlation ID: … Timestamp: …").
+func ids(d *fault.Detail, description string) {
+	const guid = `([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})`
+	for pattern, to := range map[string]*string{
+		`Trace ID: ` + guid: &d.TraceID, `Correlation ID: ` + guid: &d.CorrelationID,
+		`Timestamp: (\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\dZ)`: &d.Timestamp,
+	} {
+		if m := regexp.MustCompile(pattern).FindStringSubmatch(description); m != nil && *to == "" {
+			*to = m[1]
+		}
+	}
+}
+
 // translate puts the catalogue's words on a fault. Kind and Retry stay as the
 // OAuth error decided: numbers explain, they do not steer.
 func translate(f *fault.Error, answer *oauth.Error, r provider.Record) {
-	for _, code := range answer.ErrorCodes {
+	ids(&f.Detail, answer.Description)
+	codes := numbers(answer)
+	for _, code := range codes {
 		known, ok := Lookup(code)
 		if !ok {
 			continue
@@ -69,9 +103,9 @@ func translate(f *fault.Error, answer *oauth.Error, r provider.Record) {
 		f.Detail.Subcode = fmt.Sprintf("AADSTS%d", code)
 		return
 	}
-	if len(answer.ErrorCodes) > 0 {
-		f.Detail.Subcode = fmt.Sprintf("AADSTS%d", answer.ErrorCodes[0])
-		f.Remedy += " Microsoft's own page on this number: " + Link(answer.ErrorCodes[0])
+	if len(codes) > 0 {
+		f.Detail.Subcode = fmt.Sprintf("AADSTS%d", codes[0])
+		f.Remedy += " Microsoft's own page on this number: " + Link(codes[0])
 	}
 }
 

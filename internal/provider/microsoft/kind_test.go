@@ -243,6 +243,20 @@ func TestAuthorizationRefused_PutsBetterWords(t *testing.T) {
 	}
 }
 
+func TestAuthorizationRefused_KeepsTheIDsForSupport(t *testing.T) {
+	t.Parallel()
+	response, err := oauth.ParseAuthorizationResponse(url.Values{"error": {"access_denied"}, "error_description": {
+		"AADSTS65004: User declined. Trace ID: 0f0e6a52-0000-4000-8000-0123456789ab Correlation ID: 1f0e6a52-0000-4000-8000-0123456789ab Timestamp: 2026-11-24 12:00:00Z",
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := microsoft.New(microsoft.Options{}).AuthorizationRefused(provider.Registration{Record: record()}, oauth.Fault(response.Refusal)).Detail
+	if d.TraceID != "0f0e6a52-0000-4000-8000-0123456789ab" || d.CorrelationID != "1f0e6a52-0000-4000-8000-0123456789ab" || d.Timestamp != "2026-11-24 12:00:00Z" || d.Subcode != "AADSTS65004" {
+		t.Fatalf("%+v", d)
+	}
+}
+
 func TestAudiences_NameWhatScopesAskFor(t *testing.T) {
 	t.Parallel()
 	k := microsoft.New(microsoft.Options{})
@@ -267,4 +281,21 @@ func TestAudiences_NameWhatScopesAskFor(t *testing.T) {
 			}
 		}
 	}
+}
+
+func FuzzAuthorizationRefused(f *testing.F) {
+	f.Add("access_denied", "AADSTS65004: User declined. Trace ID: 0f0e6a52-0000-4000-8000-0123456789ab Timestamp: 2026-11-24 12:00:00Z")
+	f.Add("invalid_grant", "AADSTS999999999: \x00\r\n")
+	k := microsoft.New(microsoft.Options{})
+	f.Fuzz(func(t *testing.T, code, description string) {
+		response, err := oauth.ParseAuthorizationResponse(url.Values{"error": {code}, "error_description": {description}})
+		if err != nil || response.Refusal == nil {
+			return
+		}
+		why := oauth.Fault(response.Refusal)
+		got := k.AuthorizationRefused(provider.Registration{Record: record()}, why)
+		if got.Kind != why.Kind || got.ID != why.ID || got.Kind == fault.Dead || got.Text == "" || got.Remedy == "" || len(got.Detail.Reply) > 510 {
+			t.Fatalf("%+v from %+v", got, why)
+		}
+	})
 }
