@@ -26,6 +26,7 @@ type Input struct {
 	Events    []event.Pattern
 	Mailboxes []string
 	CAPEM     string
+	OnlyNew   bool // refuse with webhook.exists where there is one of this name
 }
 
 var webhookName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
@@ -45,6 +46,12 @@ func (w *Webhooks) Save(ctx context.Context, by event.Actor, in Input) (Webhook,
 	isNew := err != nil && fault.KindOf(err) == fault.NotFound
 	if err != nil && !isNew {
 		return Webhook{}, seal.Secret{}, err
+	}
+	if in.OnlyNew && !isNew {
+		return Webhook{}, seal.Secret{}, &fault.Error{
+			ID: "webhook.exists", Kind: fault.Conflict, Field: "name", Who: []fault.Who{fault.Operator},
+			Text: fmt.Sprintf("There is a webhook called %s already.", in.Name), Remedy: "Choose another name, or change the one that exists.",
+		}
 	}
 	next := Webhook{
 		ID: present.ID, Name: in.Name, URL: in.URL, Secret: present.Secret, Events: in.Events,

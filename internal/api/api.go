@@ -1,0 +1,287 @@
+// Package api is the face for programs: JSON over HTTP under /v1, described by
+// OpenAPI 3.1 at /openapi.json, refusals as RFC 9457 problem documents.
+//
+// A handler translates: request to call, answer to JSON, fault to problem. It
+// decides nothing but who may call. Callers are programs with an API key, and
+// people on the same host who come through the socket.
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/mailgrant/mailgrant/internal/access"
+	"github.com/mailgrant/mailgrant/internal/connect"
+	"github.com/mailgrant/mailgrant/internal/diagnose"
+	"github.com/mailgrant/mailgrant/internal/event"
+	"github.com/mailgrant/mailgrant/internal/fault"
+	"github.com/mailgrant/mailgrant/internal/fetch"
+	"github.com/mailgrant/mailgrant/internal/mailbox"
+	"github.com/mailgrant/mailgrant/internal/outbox"
+	"github.com/mailgrant/mailgrant/internal/seal"
+	"github.com/mailgrant/mailgrant/internal/webhook"
+)
+
+// Reads is what the API looks at beyond the capabilities.
+type Reads interface {
+	fetch.Archive
+	Events(ctx context.Context, f event.Filter) ([]event.Event, error)
+	Submission(ctx context.Context, id string) (outbox.Submission, error)
+	Submissions(ctx context.Context, f outbox.Filter) ([]outbox.Submission, error)
+	Grant(ctx context.Context, mailboxID string) (mailbox.Grant, error)
+	AccessTokens(ctx context.Context, mailboxID string) ([]mailbox.AccessToken, error)
+	QuarantineOf(ctx context.Context, mailboxID string) (*mailbox.Quarantine, error)
+}
+
+// Lender lends access tokens.
+type Lender interface {
+	Lend(ctx context.Context, mailboxID, resource string, minTTL time.Duration) (seal.Secret, time.Time, error)
+}
+
+// Outbox accepts submissions.
+type Outbox interface {
+	Submit(ctx context.Context, r outbox.Request) (outbox.Submission, bool, error)
+}
+
+// Tester climbs the ladder of a mailbox.
+type Tester interface {
+	Test(ctx context.Context, address string, o diagnose.TestOptions, yield func(diagnose.Rung)) error
+}
+
+// Keys rotates the sealing key and seals every stored secret anew.
+type Keys interface {
+	RotateKeys(ctx context.Context, by event.Actor) (resealed int, err error)
+}
+
+// Options is what the API is joined to.
+type Options struct {
+	Connect   *connect.Connect
+	Access    *access.Access
+	Webhooks  *webhook.Webhooks
+	Lender    Lender
+	Outbox    Outbox
+	Tester    Tester
+	Inspector diagnose.Inspector
+	Keys      Keys
+	// Draining is closed when the server is to end: streams end with it.
+	Draining       <-chan struct{}
+	Reads          Reads
+	TrustedProxies []netip.Prefix
+	PublicURL      string
+	Version        string
+	Logger         *slog.Logger
+	Now            func() time.Time
+}
+
+// API serves /v1 and /openapi.json.
+type API struct {
+	Options
+	mux  *http.ServeMux
+	huma huma.API
+}
+
+// maxBody bounds a request; a message to send may be as large as Exchange's
+// default of 35 MB, which base64 makes half as large again.
+const (
+	maxBody    = 1 << 20
+	maxMessage = 52 << 20
+	pageSize   = 50
+	maxPage    = 500
+)
+
+// New joins the API.
+func New(o Options) *API {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	a := &API{Options: o, mux: http.NewServeMux()}
+	config := huma.DefaultConfig("Mailgrant", o.Version)
+	config.OpenAPIPath = "/openapi"
+	config.DocsPath = ""
+	config.SchemasPath = ""
+	config.CreateHooks = nil // no $schema members and no Link headers
+	config.Info.Description = "Connects applications to OAuth mailboxes: who may use which mailbox, access tokens, mail in and out, and why mail does not flow."
+	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"api_key": {Type: "http", Scheme: "bearer", Description: "An API key, mgk_…"}}
+	config.Security = []map[string][]string{{"api_key": {}}}
+	config.Transformers = []huma.Transformer{a.problems}
+	a.huma = humago.New(a.mux, config)
+	a.huma.UseMiddleware(a.authenticate)
+	a.providers()
+	a.mailboxes()
+	a.authorizations()
+	a.grants()
+	a.tests()
+	a.mail()
+	a.events()
+	a.webhooks()
+	a.apps()
+	return a
+}
+
+// ServeHTTP serves one call.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Cache-Control", "no-store")
+	if _, pattern := a.mux.Handler(r); pattern == "" {
+		a.notFound(w, r)
+		return
+	}
+	a.mux.ServeHTTP(w, r)
+}
+
+func (a *API) notFound(w http.ResponseWriter, r *http.Request) {
+	p := problemOf(&fault.Error{
+		ID: "api.no_such_path", Kind: fault.NotFound, Text: "There is nothing at " + r.Method + " " + fault.Shorten(r.URL.Path, 200) + ".",
+		Remedy: "See /openapi.json for what there is.",
+	})
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(p.Status)
+	_ = json.NewEncoder(w).Encode(p)
+}
+
+type callerKey struct{}
+
+// peerKey carries the uid of whoever reached the socket.
+type peerKey struct{}
+
+// WithPeer marks a connection as coming from a user of this host.
+func WithPeer(ctx context.Context, uid int) context.Context {
+	return context.WithValue(ctx, peerKey{}, uid)
+}
+
+// Peer gives the uid that WithPeer marked.
+func Peer(ctx context.Context) (uid int, ok bool) {
+	uid, ok = ctx.Value(peerKey{}).(int)
+	return uid, ok
+}
+
+// authenticate finds the caller; every operation needs one.
+func (a *API) authenticate(ctx huma.Context, next func(huma.Context)) {
+	if uid, ok := Peer(ctx.Context()); ok {
+		next(huma.WithValue(ctx, callerKey{}, access.Local(uid)))
+		return
+	}
+	c, err := a.Access.Authenticate(ctx.Context(), ctx.Header("Authorization"), a.remote(ctx))
+	if err != nil {
+		if fault.KindOf(err) == fault.Unauthenticated {
+			ctx.SetHeader("WWW-Authenticate", `Bearer realm="mailgrant"`)
+		}
+		a.refuse(ctx, err)
+		return
+	}
+	next(huma.WithValue(ctx, callerKey{}, c))
+}
+
+func (a *API) refuse(ctx huma.Context, err error) {
+	p := a.problem(ctx.Context(), err)
+	ctx.SetHeader("Content-Type", "application/problem+json")
+	if p.retryAfter > 0 {
+		ctx.SetHeader("Retry-After", seconds(p.retryAfter))
+	}
+	ctx.SetStatus(p.Status)
+	_ = json.NewEncoder(ctx.BodyWriter()).Encode(p)
+}
+
+func (a *API) remote(ctx huma.Context) netip.Addr {
+	host, _, err := net.SplitHostPort(ctx.RemoteAddr())
+	if err != nil {
+		return netip.Addr{}
+	}
+	addr, err := netip.ParseAddr(host)
+	if err != nil {
+		return netip.Addr{}
+	}
+	hops := strings.Split(ctx.Header("X-Forwarded-For"), ",")
+	for i := len(hops) - 1; i >= 0 && a.trusted(addr); i-- {
+		next, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
+		if err != nil {
+			break
+		}
+		addr = next
+	}
+	return addr.Unmap()
+}
+
+func (a *API) trusted(addr netip.Addr) bool {
+	for _, n := range a.TrustedProxies {
+		if n.Contains(addr.Unmap()) {
+			return true
+		}
+	}
+	return false
+}
+
+// caller is who calls.
+func caller(ctx context.Context) access.Caller {
+	c, _ := ctx.Value(callerKey{}).(access.Caller)
+	return c
+}
+
+// find gives a mailbox by the address of a path, if the caller has the right
+// there. A caller without the right learns only that.
+func (a *API) find(ctx context.Context, address string, right access.Right) (mailbox.Mailbox, error) {
+	normal, err := normalise(address)
+	if err != nil {
+		return mailbox.Mailbox{}, err
+	}
+	if err := caller(ctx).Allows(right, normal); err != nil {
+		return mailbox.Mailbox{}, err
+	}
+	return a.Connect.Mailboxes.Get(ctx, normal)
+}
+
+// Empty is an answer without a body.
+type Empty struct{}
+
+// Out is an answer with a body of T.
+type Out[T any] struct{ Body T }
+
+// Page is one page of a list; Next is the cursor of the following one.
+type Page[T any] struct {
+	Items []T    `json:"items"`
+	Next  string `json:"next,omitempty" doc:"Give it as ?cursor= for the next page; absent on the last."`
+}
+
+// Paging is a list's parameters.
+type Paging struct {
+	Cursor string `query:"cursor" maxLength:"300" doc:"From the previous page's next."`
+	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"50"`
+}
+
+func (p Paging) limit() int {
+	if p.Limit == 0 {
+		return pageSize
+	}
+	return min(p.Limit, maxPage)
+}
+
+// register adds one operation with what all share.
+func register[I, O any](a *API, id, method, path, summary, tag string, h func(context.Context, *I) (*O, error), amend ...func(*huma.Operation)) {
+	op := huma.Operation{OperationID: id, Method: method, Path: path, Summary: summary, Tags: []string{tag}, MaxBodyBytes: maxBody, BodyReadTimeout: 30 * time.Second}
+	for _, f := range amend {
+		f(&op)
+	}
+	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
+		out, err := h(ctx, in)
+		if err != nil {
+			return nil, a.problem(ctx, err)
+		}
+		return out, nil
+	})
+}
+
+func answers(status int) func(*huma.Operation) {
+	return func(o *huma.Operation) { o.DefaultStatus = status }
+}

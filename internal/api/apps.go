@@ -1,0 +1,158 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/mailgrant/mailgrant/internal/access"
+	"github.com/mailgrant/mailgrant/internal/event"
+	"github.com/mailgrant/mailgrant/internal/seal"
+	"github.com/mailgrant/mailgrant/internal/webhook"
+)
+
+// App is a program with an API key.
+type App struct {
+	Name      string    `json:"name"`
+	May       []string  `json:"may" doc:"read, send, token, manage"`
+	Mailboxes []string  `json:"mailboxes,omitempty" doc:"Addresses; none: all."`
+	Networks  []string  `json:"networks,omitempty"`
+	ExpiresAt time.Time `json:"expires_at,omitzero"`
+	APIKey    string    `json:"api_key,omitempty" readOnly:"true" doc:"Shown once, when it is made."`
+	CreatedBy string    `json:"created_by,omitempty" readOnly:"true"`
+	CreatedAt time.Time `json:"created_at,omitzero" readOnly:"true"`
+}
+
+func appOut(k access.APIKey) App {
+	a := App{Name: k.Name, Mailboxes: k.Mailboxes, Networks: k.Networks, ExpiresAt: k.ExpiresAt, CreatedBy: k.CreatedBy, CreatedAt: k.CreatedAt, May: []string{}}
+	for _, m := range k.May {
+		a.May = append(a.May, string(m))
+	}
+	return a
+}
+
+func (a *API) apps() {
+	const tag = "Apps"
+	register(a, "list-apps", http.MethodGet, "/v1/apps", "List programs and what they may do", tag, func(ctx context.Context, _ *struct{}) (*Out[Page[App]], error) {
+		if err := caller(ctx).Allows(access.Manage, ""); err != nil {
+			return nil, err
+		}
+		keys, err := a.Access.APIKeys(ctx)
+		page := Page[App]{Items: []App{}}
+		for _, k := range keys {
+			page.Items = append(page.Items, appOut(k))
+		}
+		return &Out[Page[App]]{page}, err
+	})
+	register(a, "create-app", http.MethodPost, "/v1/apps", "Make an API key for a program; it is shown this once", tag, func(ctx context.Context, in *struct{ Body App }) (*Out[App], error) {
+		if err := caller(ctx).Allows(access.Manage, ""); err != nil {
+			return nil, err
+		}
+		r := access.KeyRequest{Name: in.Body.Name, Mailboxes: in.Body.Mailboxes, Networks: in.Body.Networks, ExpiresAt: in.Body.ExpiresAt}
+		for _, m := range in.Body.May {
+			r.May = append(r.May, access.Right(m))
+		}
+		k, secret, err := a.Access.CreateAPIKey(ctx, caller(ctx).Actor, r)
+		out := appOut(k)
+		out.APIKey = secret.Reveal()
+		return &Out[App]{out}, err
+	}, answers(http.StatusCreated))
+	register(a, "delete-app", http.MethodDelete, "/v1/apps/{name}", "Remove a program; its API key stops at once", tag, func(ctx context.Context, in *byName) (*Empty, error) {
+		if err := caller(ctx).Allows(access.Manage, ""); err != nil {
+			return nil, err
+		}
+		return &Empty{}, a.Access.DeleteAPIKey(ctx, caller(ctx).Actor, in.Name)
+	})
+	register(a, "create-setup-link", http.MethodPost, "/v1/operators/setup", "Make a one-time set-up link for an operator (socket only)", tag, func(ctx context.Context, _ *struct{}) (*Out[SetupLink], error) {
+		c := caller(ctx)
+		if c.Actor.Kind != event.ActorLocal {
+			return nil, socketOnly()
+		}
+		s, until, err := a.Access.IssueSetup(ctx)
+		return &Out[SetupLink]{SetupLink{URL: a.PublicURL + "/setup/" + s.Reveal(), ExpiresAt: until}}, err
+	})
+}
+
+// SetupLink is a one-time set-up link.
+type SetupLink struct {
+	URL       string    `json:"url"`
+	ExpiresAt time.Time `json:"expires_at"`
+}
+
+// Webhook is a webhook as programs see and write it.
+type Webhook struct {
+	Name      string    `json:"name"`
+	URL       string    `json:"url"`
+	Secret    string    `json:"secret,omitempty" doc:"Write-only, but for a generated one, which is shown once." maxLength:"1024"`
+	Events    []string  `json:"events"`
+	Mailboxes []string  `json:"mailboxes,omitempty"`
+	CAPEM     string    `json:"ca_pem,omitempty"`
+	Disabled  string    `json:"disabled,omitempty" readOnly:"true"`
+	CreatedAt time.Time `json:"created_at,omitzero" readOnly:"true"`
+	UpdatedAt time.Time `json:"updated_at,omitzero" readOnly:"true"`
+}
+
+func webhookOut(w webhook.Webhook, generated seal.Secret) Webhook {
+	out := Webhook{
+		Name: w.Name, URL: w.URL, Secret: generated.Reveal(), Mailboxes: w.Mailboxes, CAPEM: w.CAPEM, Disabled: w.Disabled,
+		CreatedAt: w.CreatedAt, UpdatedAt: w.UpdatedAt, Events: []string{},
+	}
+	for _, p := range w.Events {
+		out.Events = append(out.Events, string(p))
+	}
+	return out
+}
+
+func (a *API) webhooks() {
+	const tag = "Webhooks"
+	manage := func(ctx context.Context) error { return caller(ctx).Allows(access.Manage, "") }
+	save := func(ctx context.Context, in Webhook, onlyNew bool) (*Out[Webhook], error) {
+		if err := manage(ctx); err != nil {
+			return nil, err
+		}
+		input := webhook.Input{Name: in.Name, URL: in.URL, Secret: seal.NewSecret(in.Secret), Mailboxes: in.Mailboxes, CAPEM: in.CAPEM, OnlyNew: onlyNew}
+		for _, e := range in.Events {
+			input.Events = append(input.Events, event.Pattern(e))
+		}
+		w, generated, err := a.Webhooks.Save(ctx, caller(ctx).Actor, input)
+		return &Out[Webhook]{webhookOut(w, generated)}, err
+	}
+	register(a, "list-webhooks", http.MethodGet, "/v1/webhooks", "List webhooks", tag, func(ctx context.Context, _ *struct{}) (*Out[Page[Webhook]], error) {
+		if err := manage(ctx); err != nil {
+			return nil, err
+		}
+		ws, err := a.Webhooks.List(ctx)
+		page := Page[Webhook]{Items: []Webhook{}}
+		for _, w := range ws {
+			page.Items = append(page.Items, webhookOut(w, seal.Secret{}))
+		}
+		return &Out[Page[Webhook]]{page}, err
+	})
+	register(a, "create-webhook", http.MethodPost, "/v1/webhooks", "Add a webhook", tag, func(ctx context.Context, in *struct{ Body Webhook }) (*Out[Webhook], error) {
+		return save(ctx, in.Body, true)
+	}, answers(http.StatusCreated))
+	register(a, "get-webhook", http.MethodGet, "/v1/webhooks/{name}", "Show a webhook", tag, func(ctx context.Context, in *byName) (*Out[Webhook], error) {
+		if err := manage(ctx); err != nil {
+			return nil, err
+		}
+		w, err := a.Webhooks.Get(ctx, in.Name)
+		return &Out[Webhook]{webhookOut(w, seal.Secret{})}, err
+	})
+	register(a, "put-webhook", http.MethodPut, "/v1/webhooks/{name}", "Add or change a webhook", tag, func(ctx context.Context, in *struct {
+		byName
+		Body Webhook
+	},
+	) (*Out[Webhook], error) {
+		if in.Body.Name != "" && in.Body.Name != in.Name {
+			return nil, nameDiffers("name", in.Name)
+		}
+		in.Body.Name = in.Name
+		return save(ctx, in.Body, false)
+	})
+	register(a, "delete-webhook", http.MethodDelete, "/v1/webhooks/{name}", "Remove a webhook and what waits for it", tag, func(ctx context.Context, in *byName) (*Empty, error) {
+		if err := manage(ctx); err != nil {
+			return nil, err
+		}
+		return &Empty{}, a.Webhooks.Delete(ctx, caller(ctx).Actor, in.Name)
+	})
+}

@@ -1,0 +1,233 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/mailgrant/mailgrant/internal/access"
+	"github.com/mailgrant/mailgrant/internal/connect"
+	"github.com/mailgrant/mailgrant/internal/fault"
+	"github.com/mailgrant/mailgrant/internal/mailbox"
+	"github.com/mailgrant/mailgrant/internal/message"
+	"github.com/mailgrant/mailgrant/internal/protocol"
+)
+
+// Mailbox is a mailbox as programs see and write it.
+type Mailbox struct {
+	Address           string   `json:"address" maxLength:"254"`
+	Provider          string   `json:"provider"`
+	GrantType         string   `json:"grant_type,omitempty"`
+	Profile           string   `json:"profile,omitempty"`
+	ActsAs            string   `json:"acts_as,omitempty" doc:"owner, app, or delegate: address"`
+	From              string   `json:"from,omitempty"`
+	AllowUnverifiable bool     `json:"allow_unverifiable,omitempty"`
+	Receive           *Receive `json:"receive,omitempty"`
+	Send              *Send    `json:"send,omitempty"`
+	AfterReceive      string   `json:"after_receive,omitempty" doc:"keep, mark_seen, move: Folder, or delete"`
+
+	Paused    bool           `json:"paused,omitempty" readOnly:"true"`
+	State     *MailboxStatus `json:"status,omitempty" readOnly:"true"`
+	CreatedAt time.Time      `json:"created_at,omitzero" readOnly:"true"`
+	UpdatedAt time.Time      `json:"updated_at,omitzero" readOnly:"true"`
+}
+
+// MailboxStatus is where a mailbox stands, in lists.
+type MailboxStatus struct {
+	Grant         string    `json:"grant" doc:"none, active, suspended, dead or revoked"`
+	Verdict       string    `json:"verdict,omitempty"`
+	SignedIn      string    `json:"signed_in,omitempty"`
+	Quarantined   bool      `json:"quarantined,omitempty"`
+	LastMailAt    time.Time `json:"last_mail_at,omitzero"`
+	LastRefreshAt time.Time `json:"last_refresh_at,omitzero"`
+	NextRefreshAt time.Time `json:"next_refresh_at,omitzero"`
+	Failures      int       `json:"failures,omitempty"`
+	Cause         string    `json:"cause,omitempty"`
+	Text          string    `json:"text,omitempty"`
+}
+
+// Server overrides where a protocol is spoken.
+type Server struct {
+	Host  string `json:"host,omitempty"`
+	Port  int    `json:"port,omitempty"`
+	TLS   string `json:"tls,omitempty" doc:"implicit, starttls or none"`
+	User  string `json:"user,omitempty"`
+	CAPEM string `json:"ca_pem,omitempty"`
+}
+
+// Receive is how mail is received.
+type Receive struct {
+	Protocol string   `json:"protocol"`
+	Folders  []string `json:"folders,omitempty"`
+	Mode     string   `json:"mode,omitempty" doc:"push or poll"`
+	Every    string   `json:"every,omitempty" doc:"With poll: a duration such as 60s."`
+	Server
+}
+
+// Send is how mail is sent.
+type Send struct {
+	Protocol string `json:"protocol"`
+	Fallback string `json:"fallback,omitempty"`
+	Server
+}
+
+func serverOut(s mailbox.Server) Server {
+	return Server{Host: s.Host, Port: s.Port, TLS: string(s.TLS), User: s.User, CAPEM: s.CAPEM}
+}
+
+func (s Server) noun() mailbox.Server {
+	return mailbox.Server{Host: s.Host, Port: s.Port, TLS: protocol.TLSMode(s.TLS), User: s.User, CAPEM: s.CAPEM}
+}
+
+func mailboxOut(m mailbox.Mailbox) Mailbox {
+	out := Mailbox{
+		Address: m.Address, Provider: m.Provider, GrantType: m.GrantType, Profile: m.Profile, ActsAs: string(m.ActsAs), From: m.From,
+		AllowUnverifiable: m.AllowUnknown, AfterReceive: m.AfterReceive, Paused: m.Paused, CreatedAt: m.CreatedAt, UpdatedAt: m.UpdatedAt,
+	}
+	if r := m.Receive; r != nil {
+		out.Receive = &Receive{Protocol: string(r.Protocol), Folders: r.Folders, Mode: r.Mode, Server: serverOut(r.Server)}
+		if r.Every > 0 {
+			out.Receive.Every = r.Every.String()
+		}
+	}
+	if s := m.Send; s != nil {
+		out.Send = &Send{Protocol: string(s.Protocol), Fallback: string(s.Fallback), Server: serverOut(s.Server)}
+	}
+	return out
+}
+
+func (m Mailbox) settings(when connect.When) (connect.MailboxSettings, error) {
+	s := connect.MailboxSettings{When: when, Mailbox: mailbox.Mailbox{
+		Address: m.Address, Provider: m.Provider, GrantType: m.GrantType, Profile: m.Profile, ActsAs: mailbox.ActsAs(m.ActsAs),
+		From: m.From, AllowUnknown: m.AllowUnverifiable, AfterReceive: m.AfterReceive,
+	}}
+	if r := m.Receive; r != nil {
+		s.Mailbox.Receive = &mailbox.Receive{Protocol: protocol.Name(r.Protocol), Folders: r.Folders, Mode: r.Mode, Server: r.noun()}
+		if r.Every != "" {
+			d, err := time.ParseDuration(r.Every)
+			if err != nil {
+				return s, &fault.Error{
+					ID: "mailbox.field", Kind: fault.Invalid, Field: "receive.every", Who: []fault.Who{fault.Operator},
+					Text: "“" + fault.Shorten(r.Every, 40) + "” is not a duration.", Remedy: "Write it as 60s or 5m.",
+				}
+			}
+			s.Mailbox.Receive.Every = d
+		}
+	}
+	if d := m.Send; d != nil {
+		s.Mailbox.Send = &mailbox.Send{Protocol: protocol.Name(d.Protocol), Fallback: protocol.Name(d.Fallback), Server: d.noun()}
+	}
+	return s, nil
+}
+
+// byAddress is the path of what belongs to a mailbox.
+type byAddress struct {
+	Address string `path:"address" maxLength:"300"`
+}
+
+func (a *API) mailboxes() {
+	const tag = "Mailboxes"
+	save := func(ctx context.Context, m Mailbox, present string, when connect.When) (*Out[Mailbox], error) {
+		for _, address := range []string{m.Address, present} {
+			if normal, err := message.Address(address); err == nil {
+				address = normal
+			}
+			if err := caller(ctx).Allows(access.Manage, address); err != nil {
+				return nil, err
+			}
+		}
+		s, err := m.settings(when)
+		if err != nil {
+			return nil, err
+		}
+		s.Present = present
+		saved, _, err := a.Connect.Mailboxes.Save(ctx, s, caller(ctx).Actor)
+		return &Out[Mailbox]{mailboxOut(saved)}, err
+	}
+	register(a, "list-mailboxes", http.MethodGet, "/v1/mailboxes", "List mailboxes with their state", tag, a.listMailboxes)
+	register(a, "create-mailbox", http.MethodPost, "/v1/mailboxes", "Add a mailbox", tag, func(ctx context.Context, in *struct{ Body Mailbox }) (*Out[Mailbox], error) {
+		return save(ctx, in.Body, "", connect.OnlyCreate)
+	}, answers(http.StatusCreated))
+	register(a, "get-mailbox", http.MethodGet, "/v1/mailboxes/{address}", "Show a mailbox", tag, func(ctx context.Context, in *byAddress) (*Out[Mailbox], error) {
+		m, err := a.find(ctx, in.Address, access.Read)
+		return &Out[Mailbox]{mailboxOut(m)}, err
+	})
+	register(a, "put-mailbox", http.MethodPut, "/v1/mailboxes/{address}", "Add or change a mailbox", tag, func(ctx context.Context, in *struct {
+		byAddress
+		Body Mailbox
+	},
+	) (*Out[Mailbox], error) {
+		if in.Body.Address == "" || message.SameAddress(in.Body.Address, in.Address) {
+			in.Body.Address = in.Address
+			return save(ctx, in.Body, "", connect.Whichever)
+		}
+		return save(ctx, in.Body, in.Address, connect.OnlyUpdate)
+	})
+	register(a, "delete-mailbox", http.MethodDelete, "/v1/mailboxes/{address}", "Remove a mailbox with its grant and its received messages", tag, func(ctx context.Context, in *byAddress) (*Empty, error) {
+		m, err := a.find(ctx, in.Address, access.Manage)
+		if err != nil {
+			return nil, err
+		}
+		return &Empty{}, a.Connect.Mailboxes.Delete(ctx, m.Address, caller(ctx).Actor)
+	})
+	register(a, "pause-mailbox", http.MethodPost, "/v1/mailboxes/{address}/pause", "Stop receiving and sending; the grant is kept alive", tag, func(ctx context.Context, in *byAddress) (*Empty, error) {
+		m, err := a.find(ctx, in.Address, access.Manage)
+		if err != nil {
+			return nil, err
+		}
+		return &Empty{}, a.Connect.Mailboxes.Pause(ctx, m.Address, caller(ctx).Actor)
+	})
+	register(a, "resume-mailbox", http.MethodPost, "/v1/mailboxes/{address}/resume", "Go on with a paused mailbox", tag, func(ctx context.Context, in *byAddress) (*Empty, error) {
+		m, err := a.find(ctx, in.Address, access.Manage)
+		if err != nil {
+			return nil, err
+		}
+		return &Empty{}, a.Connect.Mailboxes.Resume(ctx, m.Address, caller(ctx).Actor)
+	})
+}
+
+func (a *API) listMailboxes(ctx context.Context, in *Paging) (*Out[Page[Mailbox]], error) {
+	c := caller(ctx)
+	if err := c.Allows(access.Read, ""); err != nil {
+		return nil, err
+	}
+	page := Page[Mailbox]{Items: []Mailbox{}}
+	after := in.Cursor
+	for len(page.Items) < in.limit() {
+		listed, err := a.Connect.Mailboxes.List(ctx, after, in.limit())
+		if err != nil {
+			return nil, err
+		}
+		for _, l := range listed {
+			after = l.Mailbox.Address
+			if c.Allows(access.Read, l.Mailbox.Address) != nil {
+				continue
+			}
+			m := mailboxOut(l.Mailbox)
+			m.State = statusOut(l)
+			page.Items = append(page.Items, m)
+			if len(page.Items) == in.limit() {
+				page.Next = after
+				break
+			}
+		}
+		if len(listed) < in.limit() {
+			break
+		}
+	}
+	return &Out[Page[Mailbox]]{page}, nil
+}
+
+func statusOut(l connect.Listed) *MailboxStatus {
+	return &MailboxStatus{
+		Grant: grantState(l.State), Verdict: string(l.Verdict), SignedIn: l.Display, Quarantined: l.Quarantined, LastMailAt: l.LastMailAt,
+		LastRefreshAt: l.LastRefreshAt, NextRefreshAt: l.NextRefreshAt, Failures: l.Failures, Cause: l.Cause, Text: l.CauseText,
+	}
+}
+
+func grantState(s mailbox.GrantState) string {
+	if s == "" {
+		return "none"
+	}
+	return string(s)
+}

@@ -1,0 +1,221 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/mailgrant/mailgrant/internal/access"
+	"github.com/mailgrant/mailgrant/internal/api"
+	"github.com/mailgrant/mailgrant/internal/fault"
+)
+
+// drainTime is how long calls and deliveries under way may take after the end
+// was asked for.
+const drainTime = 25 * time.Second
+
+// listen opens the configured address and the socket.
+func (a *App) listen(o Options) error {
+	var err error
+	if a.http = o.Listener; a.http == nil {
+		if a.http, err = net.Listen("tcp", a.cfg.Listen); err != nil {
+			return &fault.Error{
+				ID: "app.listen", Kind: fault.Invalid, Field: "listen", Text: fmt.Sprintf("Nothing can be served at %s.", a.cfg.Listen),
+				Who: []fault.Who{fault.Operator}, Remedy: "See whether another program uses this port, or choose another with listen.", Err: err,
+			}
+		}
+	}
+	if a.cfg.TLSCertFile != "" {
+		cert, err := tls.LoadX509KeyPair(a.cfg.TLSCertFile, a.cfg.TLSKeyFile)
+		if err != nil {
+			return &fault.Error{
+				ID: "app.tls", Kind: fault.Invalid, Field: "tls", Text: "The certificate and its key cannot be used.",
+				Who: []fault.Who{fault.Operator}, Remedy: "tls.cert_file holds the certificate first and then its chain; tls.key_file the key that belongs to it.", Err: err,
+			}
+		}
+		a.http = tls.NewListener(a.http, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}})
+	}
+	path := SocketPath(a.cfg.DataDir)
+	if err := removeStaleSocket(path); err != nil {
+		return err
+	}
+	old := unix.Umask(0o177)
+	a.socket, err = net.Listen("unix", path)
+	unix.Umask(old)
+	if err != nil {
+		return &fault.Error{
+			ID: "app.socket", Kind: fault.Invalid, Field: "data_dir", Text: "The socket cannot be made in the data folder.",
+			Who: []fault.Who{fault.Operator}, Remedy: "A socket's path may have about 100 characters; choose a shorter data_dir.", Err: err,
+		}
+	}
+	return nil
+}
+
+// removeStaleSocket removes a socket that nobody answers; one that is answered
+// belongs to a running server.
+func removeStaleSocket(path string) error {
+	c, err := net.DialTimeout("unix", path, time.Second)
+	if err == nil {
+		_ = c.Close()
+		return &fault.Error{
+			ID: "app.running", Kind: fault.Conflict, Field: "data_dir", Text: "Another Mailgrant is running on this data folder.",
+			Who: []fault.Who{fault.Operator}, Remedy: "Stop it first, or choose another data_dir.",
+		}
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("remove the old socket: %w", err)
+	}
+	return nil
+}
+
+// route splits calls between pages and API, after the checks that hold for both.
+func (a *App) route(pages, calls http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/v1/", calls)
+	mux.Handle("/openapi.json", calls)
+	mux.Handle("/openapi.yaml", calls)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte("ok\n"))
+	})
+	mux.HandleFunc("GET /readyz", a.ready)
+	mux.Handle("GET /metrics", a.guarded(promhttp.HandlerFor(a.metrics, promhttp.HandlerOpts{})))
+	mux.Handle("/", pages)
+	return a.accept(mux)
+}
+
+// ready answers whether the server can do its work now.
+func (a *App) ready(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+	defer cancel()
+	if err := a.Store.Ping(ctx); err != nil {
+		http.Error(w, "not ready: "+fault.Of(err).Text, http.StatusServiceUnavailable)
+		return
+	}
+	_, _ = w.Write([]byte("ready\n"))
+}
+
+// guarded lets API keys and the socket through.
+func (a *App) guarded(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, local := api.Peer(r.Context()); !local {
+			addr, _ := netAddr(r.RemoteAddr)
+			c, err := a.Access.Authenticate(r.Context(), r.Header.Get("Authorization"), addr)
+			if err == nil {
+				err = c.Allows(access.Read, "")
+			}
+			if err != nil {
+				w.Header().Set("WWW-Authenticate", `Bearer realm="mailgrant"`)
+				http.Error(w, fault.Of(err).Text, http.StatusUnauthorized)
+				return
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// accept refuses foreign Host names (DNS rebinding), and recovers from a bug in
+// a handler.
+func (a *App) accept(next http.Handler) http.Handler {
+	hosts := map[string]bool{strings.ToLower(a.cfg.PublicURL.Hostname()): true}
+	for _, h := range a.cfg.Hosts {
+		hosts[strings.ToLower(h)] = true
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			if v := recover(); v != nil {
+				if v == http.ErrAbortHandler { //nolint:errorlint // the documented sentinel
+					panic(v)
+				}
+				a.log.ErrorContext(r.Context(), "a handler panicked", "path", r.Pattern, "panic", v)
+				http.Error(w, "Something went wrong inside Mailgrant.", http.StatusInternalServerError)
+			}
+		}()
+		_, local := api.Peer(r.Context())
+		probe := r.URL.Path == "/healthz" || r.URL.Path == "/readyz"
+		if !local && !probe && !hosts[hostOnly(r.Host)] {
+			http.Error(w, "This server does not go by that name. Its name is set by public_url and hosts.", http.StatusMisdirectedRequest)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// Run serves until ctx ends, then drains: no new calls, those under way finish,
+// a token request that was sent is stored, leases are given back.
+func (a *App) Run(ctx context.Context) error {
+	server := func(l net.Listener, peer bool) func(context.Context) error {
+		s := &http.Server{
+			Handler: a.handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 6 * time.Minute, WriteTimeout: 6 * time.Minute,
+			IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
+		}
+		if peer {
+			s.ConnContext = withPeer
+		}
+		return func(ctx context.Context) error { return serve(ctx, s, l) }
+	}
+	// Faces end first; the loops that finish what faces began end after them.
+	faces, endFaces := context.WithCancel(ctx)
+	defer endFaces()
+	loops, endLoops := context.WithCancel(context.WithoutCancel(ctx))
+	defer endLoops()
+	stopStreams := context.AfterFunc(faces, func() { close(a.draining) })
+	defer stopStreams()
+
+	var inner, outer errgroup.Group
+	run := func(g *errgroup.Group, name string, ctx context.Context, f func(context.Context) error) {
+		g.Go(func() error {
+			if err := f(ctx); err != nil && !errors.Is(err, context.Canceled) {
+				endFaces()
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			return nil
+		})
+	}
+	run(&inner, "broker", loops, a.Broker.Run)
+	run(&inner, "broker's watch", loops, func(ctx context.Context) error { return a.Broker.Watch(ctx, a.Store.WriteEvent) })
+	run(&inner, "fetch", loops, a.Fetch.Run)
+	run(&inner, "outbox", loops, a.Outbox.Run)
+	run(&inner, "webhooks", loops, a.Webhooks.Run)
+	run(&inner, "authorizations", loops, a.Connect.Links.Run)
+	run(&inner, "jobs", loops, a.jobs.Run)
+	run(&outer, "HTTP", faces, server(a.http, false))
+	run(&outer, "socket", faces, server(a.socket, true))
+
+	a.log.Info("serving", "url", a.cfg.PublicURL.String(), "address", a.http.Addr().String())
+	err := outer.Wait()
+	endLoops()
+	err = errors.Join(err, inner.Wait())
+	a.log.Info("drained")
+	return errors.Join(err, a.Close())
+}
+
+// serve runs one HTTP server until ctx ends and drains it.
+func serve(ctx context.Context, s *http.Server, l net.Listener) error {
+	stopped := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() {
+		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+		defer cancel()
+		err := s.Shutdown(drain)
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = s.Close()
+		}
+		stopped <- err
+	})
+	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		stop()
+		return err
+	}
+	return <-stopped
+}

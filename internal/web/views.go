@@ -1,0 +1,216 @@
+package web
+
+import (
+	"fmt"
+	"time"
+)
+
+// frame is what every page shares.
+type frame struct {
+	Title    string
+	Operator string // who is signed in; empty on pages without sign-in
+	Active   string // navigation entry
+	Assets   assetURLs
+	CSRF     string
+}
+
+// assetURLs are the addresses of the embedded files; Styled is false in a
+// build without the front-end files.
+type assetURLs struct {
+	Tabler, App, Theme, Page, HTMX string
+	Styled                         bool
+}
+
+// ago words a moment relative to now, for people.
+func ago(now, at time.Time) string {
+	if at.IsZero() {
+		return "never"
+	}
+	d := now.Sub(at)
+	if d < 0 {
+		return "in " + span(-d)
+	}
+	if d < 5*time.Second {
+		return "just now"
+	}
+	return span(d) + " ago"
+}
+
+func span(d time.Duration) string {
+	count := func(n int, unit string) string {
+		if n == 1 {
+			return "1 " + unit
+		}
+		return fmt.Sprintf("%d %ss", n, unit)
+	}
+	switch {
+	case d < time.Minute:
+		return count(int(d.Seconds()), "second")
+	case d < time.Hour:
+		return count(int(d.Minutes()), "minute")
+	case d < 48*time.Hour:
+		return count(int(d.Hours()), "hour")
+	default:
+		return count(int(d.Hours()/24), "day")
+	}
+}
+
+// stamp is the exact form of a moment.
+func stamp(at time.Time) string { return at.UTC().Format("2006-01-02 15:04:05 UTC") }
+
+// badge is a state in words with a colour that only repeats it.
+type badge struct {
+	Text string
+	Tone string // green, red, yellow, azure, secondary
+}
+
+// signInView is the operators' sign-in.
+type signInView struct {
+	frame
+	Name    string
+	Problem string
+	Remedy  string
+	Next    string
+}
+
+// setupView makes an operator through the set-up link.
+type setupView struct {
+	frame
+	Link    string
+	Name    string
+	Field   string
+	Problem string
+	Remedy  string
+	Spent   bool
+}
+
+// listView is the list of mailboxes.
+type listView struct {
+	frame
+	Now       time.Time
+	Rows      []listRow
+	Attention int
+	Next      string // cursor of the next page
+	Providers int
+}
+
+type listRow struct {
+	Address   string
+	Provider  string
+	State     badge
+	Why       string
+	SignedIn  string
+	LastMail  time.Time
+	NextRenew time.Time
+	Attention bool
+}
+
+// mailboxView is one mailbox.
+type mailboxView struct {
+	frame
+	Now       time.Time
+	Address   string
+	Provider  string
+	Title     string // the provider's kind for people
+	Expects   string // who has to sign in
+	Delegate  bool
+	State     badge
+	Verdict   string // a sentence
+	SignedIn  string
+	Subject   string
+	Scopes    []string
+	Since     time.Time
+	By        string
+	LastRenew time.Time
+	NextRenew time.Time
+	Access    []accessRow
+	Why       string
+	Remedy    string
+	Paused    bool
+	HasGrant  bool
+	Quarant   string
+	Receive   string
+	Send      string
+	Timeline  []timelineRow
+	Link      *linkView
+	Notice    string
+	Problem   string
+}
+
+type accessRow struct {
+	Resource  string
+	ExpiresAt time.Time
+}
+
+type timelineRow struct {
+	At     time.Time
+	Text   string
+	Remedy string
+	Actor  string
+	Kind   string
+	Alert  bool
+}
+
+// linkView is a fresh authorization link, shown once.
+type linkView struct {
+	URL     string
+	QR      string // SVG
+	Expires time.Time
+}
+
+// rungView is one step of a test.
+type rungView struct {
+	Title    string
+	OK       bool
+	Skipped  bool
+	Observed string
+	Cause    string
+	Who      string
+	Remedy   string
+	Took     time.Duration
+}
+
+type testView struct {
+	OK    bool
+	Rungs []rungView
+}
+
+// ownerView is the page behind the one-time link.
+type ownerView struct {
+	frame
+	Now          time.Time
+	State        string // pending, granted, refused, expired, cancelled, unknown
+	Link         string // path to post to
+	URL          string // the whole link, for another device
+	QR           string // SVG
+	Mailbox      string
+	Principal    string
+	Delegate     bool
+	Provider     string
+	Permissions  []string
+	AttemptsLeft int
+	Expires      time.Time
+	Last         *outcomeView
+	SignOut      string
+}
+
+type outcomeView struct {
+	OK        bool
+	Pending   bool // quarantined: verified later
+	Mismatch  bool
+	Expected  string
+	SignedIn  string
+	Text      string
+	Remedy    string
+	Reference string
+	Verdict   string
+}
+
+// problemView is a page that says what went wrong where there is no better one.
+type problemView struct {
+	frame
+	Heading   string
+	Text      string
+	Remedy    string
+	Reference string
+}
