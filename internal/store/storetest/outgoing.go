@@ -1,0 +1,196 @@
+package storetest
+
+import (
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/mailgrant/mailgrant/internal/event"
+	"github.com/mailgrant/mailgrant/internal/fault"
+	"github.com/mailgrant/mailgrant/internal/message"
+	"github.com/mailgrant/mailgrant/internal/outbox"
+	"github.com/mailgrant/mailgrant/internal/store"
+)
+
+// submission is one to accept at noon.
+func submission(key, body string) outbox.Submission {
+	return outbox.Submission{
+		ID: event.NewID(), MailboxID: "m", Mailbox: "desk@example.org", Caller: "caller", IdempotencyKey: key, BodyDigest: hashed(body),
+		Envelope:  message.Envelope{ReversePath: "desk@example.org", ForwardPaths: []string{"a@example.org", "b@example.org"}},
+		MessageID: "1@example.org", Subject: "Hello", Size: int64(len(body)), State: outbox.Queued,
+		NextAttemptAt: noon(), ExpiresAt: noon().Add(time.Hour), CreatedAt: noon(),
+	}
+}
+
+// accepted is the event of it.
+func accepted(v outbox.Submission) event.Event {
+	return event.New(noon(), event.SubmissionAccepted, event.System(), "Accepted.").About(v.MailboxID, v.Mailbox)
+}
+
+// accept accepts one without a key.
+func (w *world) accept() outbox.Submission {
+	w.t.Helper()
+	v := submission("", "body")
+	stored, replayed, err := w.Accept(w.ctx, v, []byte("body"), accepted(v))
+	must(w.t, err)
+	if replayed {
+		w.t.Fatal("a submission without a key was taken for another")
+	}
+	return stored
+}
+
+// claimed claims a submission a while after noon.
+func (w *world) claimed(id string, after time.Duration) outbox.Submission {
+	w.t.Helper()
+	v, err := w.ClaimSubmission(w.ctx, id, "a", noon().Add(after), noon().Add(after+time.Minute))
+	must(w.t, err)
+	return v
+}
+
+func (w *world) dueSubmissions(after time.Duration) []string {
+	w.t.Helper()
+	ids, err := w.DueSubmissions(w.ctx, noon().Add(after), 10)
+	must(w.t, err)
+	return ids
+}
+
+func submissions(t *testing.T, open func(*testing.T) *store.Store) {
+	t.Run("is accepted once per key, however often at once", func(t *testing.T) {
+		w := newWorld(t, open)
+		ids, replays := make([]string, 10), make([]bool, 10)
+		errs := race(10, func(i int) error {
+			v := submission("key", "body")
+			stored, replayed, err := w.Accept(w.ctx, v, []byte("body"), accepted(v))
+			ids[i], replays[i] = stored.ID, replayed
+			return err
+		})
+		fresh := 0
+		for i, err := range errs {
+			must(t, err)
+			if ids[i] != ids[0] {
+				t.Error("two submissions were made under one key")
+			}
+			if !replays[i] {
+				fresh++
+			}
+		}
+		if fresh != 1 || w.events(event.SubmissionAccepted) != 1 {
+			t.Errorf("%d were accepted, %d events", fresh, w.events(event.SubmissionAccepted))
+		}
+		other := submission("key", "another body")
+		_, _, err := w.Accept(w.ctx, other, []byte("another body"), accepted(other))
+		wantFault(t, err, "submission.key_reused", fault.Invalid)
+		other.Caller = "somebody else"
+		if _, replayed, err := w.Accept(w.ctx, other, []byte("another body"), accepted(other)); err != nil || replayed {
+			t.Errorf("another caller's key was taken for the first's (%v)", err)
+		}
+		w.accept()
+		w.accept()
+	})
+	t.Run("comes back whole", func(t *testing.T) {
+		w := newWorld(t, open)
+		v := submission("key", "body")
+		_, _, err := w.Accept(w.ctx, v, []byte("body"), accepted(v))
+		must(t, err)
+		stored, err := w.Submission(w.ctx, v.ID)
+		must(t, err)
+		if diff := cmp.Diff(v, stored); diff != "" {
+			t.Error(diff)
+		}
+		raw, err := w.Raw(w.ctx, v.ID)
+		must(t, err)
+		content, err := io.ReadAll(raw)
+		must(t, err)
+		if string(content) != "body" || raw.Close() != nil {
+			t.Errorf("got %q", content)
+		}
+		_, err = w.Submission(w.ctx, "none")
+		wantFault(t, err, "submission.unknown", fault.NotFound)
+	})
+	t.Run("is claimed by one", func(t *testing.T) {
+		w := newWorld(t, open)
+		v := w.accept()
+		errs := race(10, func(int) error {
+			_, err := w.ClaimSubmission(w.ctx, v.ID, event.NewID(), noon(), noon().Add(time.Minute))
+			return err
+		})
+		if won := tally(t, errs, "work.later"); won != 1 {
+			t.Errorf("%d claimed it", won)
+		}
+		_, err := w.ClaimSubmission(w.ctx, "none", "a", noon(), noon())
+		wantFault(t, err, "work.none", fault.NotFound)
+	})
+	t.Run("an attempt that nobody settled is found again, with what it did", func(t *testing.T) {
+		w := newWorld(t, open)
+		v := w.claimed(w.accept().ID, 0)
+		if v.State != outbox.Sending || v.InData {
+			t.Errorf("got %+v", v)
+		}
+		must(t, w.EnterData(w.ctx, v.ID, v.Lease.Fence))
+		if ids := w.dueSubmissions(59 * time.Second); len(ids) != 0 {
+			t.Errorf("got %v under a lease", ids)
+		}
+		if ids := w.dueSubmissions(time.Minute); len(ids) != 1 {
+			t.Errorf("got %v", ids)
+		}
+		again := w.claimed(v.ID, time.Minute)
+		if !again.InData || again.Lease.Fence != v.Lease.Fence+1 {
+			t.Errorf("got %+v", again)
+		}
+		settled := outbox.Settlement{ID: v.ID, Fence: v.Lease.Fence, State: outbox.Sent, Now: noon(), Event: accepted(v)}
+		wantFault(t, w.Settle(w.ctx, settled), "work.fenced", fault.Conflict)
+		wantFault(t, w.EnterData(w.ctx, v.ID, v.Lease.Fence), "work.fenced", fault.Conflict)
+		wantFault(t, w.Retry(w.ctx, outbox.Retry{ID: v.ID, Fence: v.Lease.Fence}), "work.fenced", fault.Conflict)
+		settled.Fence, settled.PossiblyDuplicated, settled.Reply = again.Lease.Fence, true, "250 \x00\xff fine"
+		must(t, w.Settle(w.ctx, settled))
+		wantFault(t, w.Settle(w.ctx, settled), "work.fenced", fault.Conflict)
+		stored, err := w.Submission(w.ctx, v.ID)
+		must(t, err)
+		if stored.State != outbox.Sent || !stored.PossiblyDuplicated || stored.InData || stored.Attempts != 1 || !stored.SettledAt.Equal(noon()) || !strings.HasPrefix(stored.Reply, "250 ") {
+			t.Errorf("got %+v", stored)
+		}
+		_, err = w.ClaimSubmission(w.ctx, v.ID, "a", noon().Add(time.Hour), noon().Add(2*time.Hour))
+		wantFault(t, err, "work.none", fault.NotFound)
+	})
+	t.Run("a retry waits its time", func(t *testing.T) {
+		w := newWorld(t, open)
+		v := w.claimed(w.accept().ID, 0)
+		must(t, w.Retry(w.ctx, outbox.Retry{
+			ID: v.ID, Fence: v.Lease.Fence, NextAttemptAt: noon().Add(time.Hour), Attempted: true, InData: true, Cause: "smtp.busy", CauseText: "Busy.", Now: noon(),
+		}))
+		later, err := w.ClaimSubmission(w.ctx, v.ID, "a", noon().Add(time.Minute), noon().Add(time.Hour))
+		wantFault(t, err, "work.later", fault.Conflict)
+		if later.State != outbox.Queued || later.Attempts != 1 || !later.InData || later.Cause != "smtp.busy" || !later.NextAttemptAt.Equal(noon().Add(time.Hour)) {
+			t.Errorf("got %+v", later)
+		}
+		if a, b := w.dueSubmissions(59*time.Minute), w.dueSubmissions(time.Hour); len(a) != 0 || len(b) != 1 {
+			t.Errorf("due: %v, %v", a, b)
+		}
+		if w.events(event.SubmissionRetrying) != 0 {
+			t.Error("no event was given, and one was written")
+		}
+	})
+	t.Run("lists, and removal after its retention", func(t *testing.T) {
+		w := newWorld(t, open)
+		first, second := w.accept(), w.accept()
+		v := w.claimed(first.ID, 0)
+		must(t, w.Settle(w.ctx, outbox.Settlement{ID: v.ID, Fence: v.Lease.Fence, State: outbox.Failed, Now: noon(), Event: accepted(v)}))
+		queued, err := w.Submissions(w.ctx, outbox.Filter{States: []outbox.State{outbox.Queued}, MailboxIDs: []string{"m"}})
+		must(t, err)
+		older, err := w.Submissions(w.ctx, outbox.Filter{Before: second.ID})
+		must(t, err)
+		if len(queued) != 1 || queued[0].ID != second.ID || len(older) != 1 || older[0].ID != first.ID {
+			t.Errorf("got %v and %v", queued, older)
+		}
+		for _, want := range []int{1, 0} {
+			if n, err := w.PurgeSubmissions(w.ctx, noon().Add(time.Second), 10); err != nil || n != want {
+				t.Fatalf("%d purged (%v)", n, err)
+			}
+		}
+		_, err = w.Raw(w.ctx, first.ID)
+		wantFault(t, err, "submission.unknown", fault.NotFound)
+	})
+}
