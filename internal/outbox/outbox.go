@@ -101,6 +101,9 @@ type Request struct {
 	Mailbox        string // address of the mailbox that sends; empty: the one of From
 	Draft          *message.Draft
 	Raw            []byte // message/rfc822, when Draft is nil
+	// May refuses a mailbox that the caller has no right to send with; nil: every
+	// one is allowed. It is asked before the mailbox is looked up.
+	May func(address string) error
 }
 
 // Submit accepts a message: when it returns without error, the message is
@@ -148,6 +151,14 @@ func (o *Outbox) prepare(ctx context.Context, r Request, now time.Time) (mailbox
 	find := func(address string) error {
 		if r.Mailbox != "" {
 			address = r.Mailbox
+		}
+		if address, err = message.Address(address); err != nil {
+			return err
+		}
+		if r.May != nil {
+			if err = r.May(address); err != nil {
+				return err
+			}
 		}
 		box, err = o.Directory.Mailbox(ctx, address)
 		return err

@@ -66,14 +66,14 @@ func (a *attempt) run(ctx context.Context) error {
 		return a.postpone(ctx, h.until.Sub(a.Now()), h.fault)
 	}
 	traits := a.kind.Traits()
+	release, ok := a.Budget.Connect(a.box.ID, orDefault(traits.Connections, a.Connections))
+	if !ok {
+		return a.postpone(ctx, time.Second, nil)
+	}
+	defer release()
 	if wait := a.Budget.Take(a.box.ID, a.s.ID, traits.RatePerMinute, a.Now()); wait > 0 {
 		return a.postpone(ctx, wait, nil)
 	}
-	release, ok := a.Budget.Connect(a.box.ID, orDefault(traits.Connections, a.Connections))
-	if !ok {
-		return a.postpone(ctx, 2*time.Second, nil)
-	}
-	defer release()
 	if a.unknown {
 		sent, err := a.resolve(ctx, traits.SavesSent)
 		if err != nil {
@@ -132,12 +132,13 @@ func (a *attempt) transmit(ctx context.Context) error {
 		return a.stumble(ctx, err)
 	}
 	defer func() { _ = raw.Close() }()
-	if err := a.Store.EnterData(ctx, a.s.ID, a.s.Lease.Fence); err != nil {
-		return err
-	}
-	receipt, err := sender.Send(ctx, at, login(a.box, a.box.Send.User, accessToken), a.s.Envelope, io.Reader(raw), a.s.Size)
+	data := &entering{Reader: raw, enter: func() error { return a.Store.EnterData(ctx, a.s.ID, a.s.Lease.Fence) }}
+	receipt, err := sender.Send(ctx, at, login(a.box, a.box.Send.User, accessToken), a.s.Envelope, data, a.s.Size)
 	if err == nil {
 		return a.settle(ctx, Sent, receipt.Reply, nil)
+	}
+	if fault.Has(err, "work.fenced") {
+		return err
 	}
 	f := fault.Of(err)
 	if f.ID == "smtp.no_reply" {
@@ -148,6 +149,22 @@ func (a *attempt) transmit(ctx context.Context) error {
 		a.Lender.Refused(ctx, a.box.ID, at.Resource, accessToken)
 	}
 	return a.stumble(ctx, err)
+}
+
+// entering records, before the first byte of the message goes out, that it does.
+type entering struct {
+	io.Reader
+	enter func() error
+}
+
+func (e *entering) Read(p []byte) (int, error) {
+	if e.enter != nil {
+		if err := e.enter(); err != nil {
+			return 0, err
+		}
+		e.enter = nil
+	}
+	return e.Reader.Read(p)
 }
 
 func (a *attempt) lend(ctx context.Context, resource string) (seal.Secret, error) {
@@ -180,7 +197,7 @@ func (a *attempt) stumble(ctx context.Context, err error) error {
 		return a.settle(ctx, Failed, f.Detail.Reply, f)
 	case f.Kind == fault.Limited:
 		return a.holdBack(ctx, f, max(f.RetryAfter, time.Minute))
-	case f.Kind == fault.Dead, f.Kind == fault.Conflict, f.Kind == fault.Refused:
+	case f.Kind == fault.Dead, f.Kind == fault.Conflict, f.Kind == fault.Refused, f.Kind == fault.Invalid:
 		// Nobody may send from this mailbox until somebody acts. The first time
 		// may be an access token that has just been renewed.
 		wait := time.Minute

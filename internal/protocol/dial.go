@@ -103,7 +103,7 @@ func Dial(ctx context.Context, at Endpoint, climb Climb) (*Conn, error) {
 	if at.TLS == TLSNone && !loopback(c.Conn) {
 		_ = c.Close()
 		return nil, &fault.Error{
-			ID: "protocol.plaintext", Kind: fault.Invalid, Field: at.Field("tls"),
+			ID: "protocol.plaintext", Kind: fault.Invalid, Retry: true, Field: at.Field("tls"),
 			Text: fmt.Sprintf("A connection without encryption is possible to this machine itself only, and %s is another.", at.Host),
 			Who:  []fault.Who{fault.Operator}, Remedy: "Set tls to implicit or starttls.",
 		}
@@ -120,7 +120,7 @@ func Dial(ctx context.Context, at Endpoint, climb Climb) (*Conn, error) {
 func (e Endpoint) check() error {
 	bad := func(setting, text, remedy string) error {
 		return &fault.Error{
-			ID: "protocol.endpoint", Kind: fault.Invalid, Field: e.Field(setting), Text: text,
+			ID: "protocol.endpoint", Kind: fault.Invalid, Retry: true, Field: e.Field(setting), Text: text,
 			Who: []fault.Who{fault.Operator}, Remedy: remedy,
 		}
 	}
@@ -146,7 +146,7 @@ func (e Endpoint) tlsConfig() (*tls.Config, error) {
 	}
 	if !roots.AppendCertsFromPEM(e.CAPEM) {
 		return nil, &fault.Error{
-			ID: "protocol.ca", Kind: fault.Invalid, Field: e.Field("ca_file"), Text: "The file holds no certificate in PEM form.",
+			ID: "protocol.ca", Kind: fault.Invalid, Retry: true, Field: e.Field("ca_file"), Text: "The file holds no certificate in PEM form.",
 			Who: []fault.Who{fault.Operator}, Remedy: "Give the certificate of the authority that issued the server's certificate.",
 		}
 	}

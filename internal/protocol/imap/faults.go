@@ -66,7 +66,7 @@ func catalogue() []said {
 			parts: []string{"privacyrequired", "not allowed on non-secure", "plaintext authentication disallowed"},
 			codes: []goimap.ResponseCode{goimap.ResponseCodePrivacyRequired},
 			fault: fault.Error{
-				ID: "imap.tls_required", Kind: fault.Refused,
+				ID: "imap.tls_required", Kind: fault.Refused, Retry: true,
 				Text: "The mail server wants encryption before it lets anybody sign in.",
 				Who:  []fault.Who{fault.Operator}, Remedy: "Set tls to implicit or starttls.",
 			},
@@ -214,7 +214,7 @@ func noMechanism(at protocol.Endpoint, offered []string) error {
 		list = fault.Shorten(strings.Join(offered, ", "), 200)
 	}
 	return &fault.Error{
-		ID: "imap.no_mechanism", Kind: fault.Refused, Field: at.Field("host"),
+		ID: "imap.no_mechanism", Kind: fault.Refused, Retry: true, Field: at.Field("host"),
 		Text: fmt.Sprintf("%s offers no sign-in with an access token; it offers %s.", at, list),
 		Who:  []fault.Who{fault.Operator, fault.MailAdmin}, Remedy: "Check host and port. The server's owner has to switch on XOAUTH2 or OAUTHBEARER.",
 	}

@@ -136,7 +136,7 @@ func (s *session) greet(ctx context.Context, climb protocol.Climb) error {
 			return "", s.farewell(strings.TrimSpace(line[5:]), nil)
 		case strings.HasPrefix(u, "* PREAUTH"):
 			return "", &fault.Error{
-				ID: "imap.preauth", Kind: fault.Refused, Field: s.at.Field("host"), Detail: fault.Detail{Reply: fault.Shorten(line, 200)},
+				ID: "imap.preauth", Kind: fault.Refused, Retry: true, Field: s.at.Field("host"), Detail: fault.Detail{Reply: fault.Shorten(line, 200)},
 				Text: fmt.Sprintf("%s lets everybody in without signing in, so that nothing can be proved there.", s.at),
 				Who:  []fault.Who{fault.Operator}, Remedy: "Connect to the port on which the server asks for a sign-in.",
 			}
@@ -174,7 +174,7 @@ func (s *session) startTLS(ctx context.Context, climb protocol.Climb) error {
 				return nil
 			}
 			return &fault.Error{
-				ID: "imap.no_starttls", Kind: fault.Refused, Field: s.at.Field("tls"), Detail: fault.Detail{Reply: fault.Shorten(status, 200)},
+				ID: "imap.no_starttls", Kind: fault.Refused, Retry: true, Field: s.at.Field("tls"), Detail: fault.Detail{Reply: fault.Shorten(status, 200)},
 				Text: fmt.Sprintf("%s does not offer STARTTLS, and without encryption no access token is sent.", s.at),
 				Who:  []fault.Who{fault.Operator}, Remedy: "Set tls to implicit and port to the one for it (usually 993), or have the server's owner switch STARTTLS on.",
 			}

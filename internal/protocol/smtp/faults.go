@@ -194,6 +194,12 @@ func inCatalogue(enhanced, text string) *fault.Error {
 func (s *session) byClass(e *gosmtp.SMTPError, p phase, about string) *fault.Error {
 	quoted := "“" + fault.Shorten(strings.TrimSpace(strconv.Itoa(e.Code)+" "+e.Message), 200) + "”"
 	switch passing := e.Code < 500; {
+	case p == phaseGreeting && !passing:
+		return &fault.Error{
+			ID: "smtp.turned_away", Kind: fault.Refused, Retry: true, Field: s.at.Field("host"),
+			Text: fmt.Sprintf("%s turns this machine away: %s.", s.at, quoted),
+			Who:  []fault.Who{fault.Operator, fault.MailAdmin}, Remedy: "Check that this is the host and port for submission, and ask its owner whether this machine's address is blocked.",
+		}
 	case p == phaseAuth && !passing:
 		return &fault.Error{
 			ID: "smtp.auth_refused", Kind: fault.Refused, Retry: true,
@@ -243,7 +249,7 @@ func noMechanism(at protocol.Endpoint, offered []string) error {
 		list = fault.Shorten(strings.Join(offered, ", "), 200)
 	}
 	return &fault.Error{
-		ID: "smtp.no_mechanism", Kind: fault.Refused, Field: at.Field("host"),
+		ID: "smtp.no_mechanism", Kind: fault.Refused, Retry: true, Field: at.Field("host"),
 		Text: fmt.Sprintf("%s offers no sign-in with an access token; it offers %s.", at, list),
 		Who:  []fault.Who{fault.Operator, fault.MailAdmin},
 		Remedy: "Check host and port: submission is usually on 587 or 465, and port 25 is for servers. " +

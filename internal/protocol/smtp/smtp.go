@@ -144,7 +144,7 @@ func (s *session) startTLS(ctx context.Context, climb protocol.Climb) error {
 			}
 		}
 		return &fault.Error{
-			ID: "smtp.no_starttls", Kind: fault.Refused, Field: s.at.Field("tls"), Detail: fault.Detail{Reply: fault.Shorten(lines[len(lines)-1], 200)},
+			ID: "smtp.no_starttls", Kind: fault.Refused, Retry: true, Field: s.at.Field("tls"), Detail: fault.Detail{Reply: fault.Shorten(lines[len(lines)-1], 200)},
 			Text: fmt.Sprintf("%s does not offer STARTTLS, and without encryption no access token is sent.", s.at),
 			Who:  []fault.Who{fault.Operator}, Remedy: "Set tls to implicit and port to the one for it (usually 465), or have the server's owner switch STARTTLS on.",
 		}
