@@ -14,21 +14,27 @@ import (
 	"github.com/mailgrant/mailgrant/sandbox/directory"
 )
 
-func TestFault_Token(t *testing.T) {
+// atToken orders one fault at the token endpoint, in place of all before.
+func (d *desk) atToken(t *testing.T, fault directory.Fault) {
+	t.Helper()
+	d.t = t
+	d.World().ClearFaults("")
+	fault.Point = directory.PointToken
+	d.must(d.InjectFault(fault))
+}
+
+func refreshing(refreshToken string) url.Values {
+	return url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refreshToken}}
+}
+
+func TestFault_TokenAnswers(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
 	grant := d.grantFor(directory.StoryDesk)
-	refreshing := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {grant.RefreshToken}}
-	inject := func(t *testing.T, fault directory.Fault) {
-		d.t = t
-		d.World().ClearFaults("")
-		fault.Point = directory.PointToken
-		d.must(d.InjectFault(fault))
-	}
 	t.Run("status with Retry-After, twice, then well", func(t *testing.T) {
-		inject(t, directory.Fault{Action: directory.ActionStatus, Status: 429, RetryAfterSeconds: 7, Times: 2})
+		d.atToken(t, directory.Fault{Action: directory.ActionStatus, Status: 429, RetryAfterSeconds: 7, Times: 2})
 		for range 2 {
-			response, err := http.PostForm(d.about.Token, refreshing)
+			response, err := http.PostForm(d.about.Token, refreshing(grant.RefreshToken))
 			d.must(err)
 			_ = response.Body.Close()
 			if response.StatusCode != 429 || response.Header.Get("Retry-After") != "7" {
@@ -40,7 +46,7 @@ func TestFault_Token(t *testing.T) {
 		}
 	})
 	t.Run("any AADSTS number, until cleared, only for refreshes", func(t *testing.T) {
-		inject(t, directory.Fault{Action: directory.ActionRefuse, AADSTS: 53003, GrantType: "refresh_token"})
+		d.atToken(t, directory.Fault{Action: directory.ActionRefuse, AADSTS: 53003, GrantType: "refresh_token"})
 		for range 3 {
 			if answer := d.refresh(grant.RefreshToken); answer.code() != 53003 || answer.Error != "interaction_required" {
 				t.Error(answer.ErrorDescription)
@@ -54,12 +60,17 @@ func TestFault_Token(t *testing.T) {
 			t.Error(answer.ErrorDescription)
 		}
 	})
+}
+
+func TestFault_TokenCut(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	d.World().SetStrictRotation(true)
 	t.Run("cut before: nothing happened", func(t *testing.T) {
-		d.World().SetStrictRotation(true)
-		defer d.World().SetStrictRotation(false)
+		d.t = t
 		own := d.grantFor(directory.StoryDesk)
-		inject(t, directory.Fault{Action: directory.ActionCut, Times: 1})
-		if _, err := d.post(url.Values{"grant_type": {"refresh_token"}, "refresh_token": {own.RefreshToken}}); err == nil {
+		d.atToken(t, directory.Fault{Action: directory.ActionCut, Times: 1})
+		if _, err := d.post(refreshing(own.RefreshToken)); err == nil {
 			t.Error("an answer came")
 		}
 		if answer := d.refresh(own.RefreshToken); answer.Status != http.StatusOK {
@@ -67,32 +78,37 @@ func TestFault_Token(t *testing.T) {
 		}
 	})
 	t.Run("cut after: the refresh token was rotated and nobody knows", func(t *testing.T) {
-		d.World().SetStrictRotation(true)
-		defer d.World().SetStrictRotation(false)
+		d.t = t
 		own := d.grantFor(directory.StoryDesk)
-		inject(t, directory.Fault{Action: directory.ActionCutAfter, Times: 1})
-		if _, err := d.post(url.Values{"grant_type": {"refresh_token"}, "refresh_token": {own.RefreshToken}}); err == nil {
+		d.atToken(t, directory.Fault{Action: directory.ActionCutAfter, Times: 1})
+		if _, err := d.post(refreshing(own.RefreshToken)); err == nil {
 			t.Error("an answer came")
 		}
 		if answer := d.refresh(own.RefreshToken); answer.Error != "invalid_grant" {
 			t.Errorf("the refresh token was not rotated: %+v", answer)
 		}
 	})
+}
+
+func TestFault_TokenSlow(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	grant := d.grantFor(directory.StoryDesk)
 	t.Run("hang: until the caller gives up", func(t *testing.T) {
-		inject(t, directory.Fault{Action: directory.ActionHang, Times: 1})
+		d.atToken(t, directory.Fault{Action: directory.ActionHang, Times: 1})
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
-		request, err := http.NewRequestWithContext(ctx, http.MethodPost, d.about.Token, strings.NewReader(refreshing.Encode()))
+		request, err := http.NewRequestWithContext(ctx, http.MethodPost, d.about.Token, strings.NewReader(refreshing(grant.RefreshToken).Encode()))
 		d.must(err)
 		if _, err := http.DefaultClient.Do(request); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%v, want the caller's own deadline", err)
 		}
 	})
 	t.Run("hang: until cleared", func(t *testing.T) {
-		inject(t, directory.Fault{Action: directory.ActionHang, Times: 1})
+		d.atToken(t, directory.Fault{Action: directory.ActionHang, Times: 1})
 		ended := make(chan error)
 		go func() {
-			_, err := d.post(refreshing)
+			_, err := d.post(refreshing(grant.RefreshToken))
 			ended <- err
 		}()
 		for len(d.World().Faults()) > 0 { // until the request has taken it
@@ -108,7 +124,7 @@ func TestFault_Token(t *testing.T) {
 		}
 	})
 	t.Run("delay: slow, but well", func(t *testing.T) {
-		inject(t, directory.Fault{Action: directory.ActionDelay, DelayMilliseconds: 20, Times: 1})
+		d.atToken(t, directory.Fault{Action: directory.ActionDelay, DelayMilliseconds: 20, Times: 1})
 		begun := time.Now()
 		if answer := d.refresh(grant.RefreshToken); answer.Status != http.StatusOK || time.Since(begun) < 20*time.Millisecond {
 			t.Errorf("status %d after %s", answer.Status, time.Since(begun))

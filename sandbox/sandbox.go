@@ -34,6 +34,10 @@ import (
 // anyPort is where a listener goes when the options do not say.
 const anyPort = "127.0.0.1:0"
 
+// longestHang bounds how long a request may be read or kept waiting: net/http lets go of a handler's caller when the time to
+// read is over, so it must be longer than any client's patience that a test wants to try.
+const longestHang = 15 * time.Minute
+
 // Options say how a sandbox starts. The zero value is a sandbox with the default story on free ports of 127.0.0.1.
 type Options struct {
 	// Now is the clock under the world's own, movable one. Default time.Now.
@@ -178,7 +182,7 @@ func (s *Sandbox) run(ctx context.Context, logger *slog.Logger) {
 	}
 	for name, listener := range map[string]net.Listener{"HTTP": s.listeners.http, "HTTPS": tls.NewListener(s.listeners.tls, s.authority.serverTLS())} {
 		server := &http.Server{
-			Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
+			Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: longestHang, IdleTimeout: 2 * time.Minute,
 			MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 		}
 		s.servers = append(s.servers, server)

@@ -144,6 +144,11 @@ func TestSignIn_Page(t *testing.T) {
 			t.Error(b.Page().Text)
 		}
 	})
+}
+
+func TestSignIn_Picker(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
 	t.Run("picker: the chosen user needs no password", func(t *testing.T) {
 		d.t = t
 		b := d.signedIn(directory.StoryAdele, directory.StoryMegan)
@@ -163,6 +168,11 @@ func TestSignIn_Page(t *testing.T) {
 			t.Errorf("signed in as the desk, got %v", got)
 		}
 	})
+}
+
+func TestSignIn_Home(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
 	t.Run("home page: says who is remembered, signs in and out", func(t *testing.T) {
 		d.t = t
 		b := browser.New(browser.Options{})
@@ -197,6 +207,11 @@ func TestSignIn_Page(t *testing.T) {
 			t.Errorf("status %d", response.StatusCode)
 		}
 	})
+}
+
+func TestSignIn_SessionsEnd(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
 	t.Run("sign out: the next one is asked", func(t *testing.T) {
 		d.t = t
 		b := d.signedIn(directory.StoryAdele)

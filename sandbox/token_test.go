@@ -114,6 +114,11 @@ func TestToken_CodeRefusals(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestToken_CodeOnce(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
 	t.Run("a code works once", func(t *testing.T) {
 		d.t = t
 		code := d.codeFor(directory.StoryDesk)
