@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -105,8 +106,13 @@ func TestVerifyIDToken_KeysOutOfReachIsNoBadSignature(t *testing.T) {
 	_, err := directory().VerifyIDToken(t.Context(), s.Sign(t, s.Claims("client-1", "n-1", nil)), oauth.Expectation{
 		Issuer: s.URL, ClientID: "client-1", JWKSURI: s.URL + "/keys", Nonce: "n-1",
 	})
-	var e *oauth.IDTokenError
-	if err == nil || errors.As(err, &e) {
+	if f := fault.Of(err); f.ID != "oauth.keys_unavailable" || f.Kind != fault.Temporary {
+		t.Fatalf("got %v", err)
+	}
+	_, err = directory().VerifyIDToken(t.Context(), s.Sign(t, s.Claims("client-1", "n-1", nil)), oauth.Expectation{
+		Issuer: s.URL, ClientID: "client-1", JWKSURI: "http://127.0.0.1:1/keys", Nonce: "n-1",
+	})
+	if !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Fatalf("got %v", err)
 	}
 }

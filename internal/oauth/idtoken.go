@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -92,7 +93,7 @@ func (d *Directory) VerifyIDToken(ctx context.Context, raw seal.Secret, want Exp
 	if raw.IsZero() {
 		return nil, &IDTokenError{Claim: "form", Err: errors.New("the token endpoint sent none; is the scope openid asked for?")}
 	}
-	fetch := &fetchFailure{keys: d.keySet(want.JWKSURI)}
+	fetch := &fetchFailure{keys: d.keySet(want.JWKSURI), at: want.JWKSURI}
 	verifier := oidc.NewVerifier(want.Issuer, fetch, &oidc.Config{
 		// Signature and form are go-oidc's part; the claims are judged below,
 		// each with words of its own.
@@ -123,14 +124,25 @@ func (d *Directory) VerifyIDToken(ctx context.Context, raw seal.Secret, want Exp
 // fetchFailure tells keys that could not be had from a signature that is wrong.
 type fetchFailure struct {
 	keys *oidc.RemoteKeySet
+	at   string
 	err  error
 }
 
 // VerifySignature implements oidc.KeySet.
 func (f *fetchFailure) VerifySignature(ctx context.Context, jwt string) ([]byte, error) {
 	payload, err := f.keys.VerifySignature(ctx, jwt)
-	if err != nil && strings.Contains(err.Error(), "fetching keys") {
-		f.err = fmt.Errorf("fetch the issuer's keys: %w", withoutURL(err))
+	if err == nil || !strings.Contains(err.Error(), "fetching keys") {
+		return payload, err
+	}
+	var network *url.Error
+	if f.err = fmt.Errorf("fetch the issuer's keys: %w", err); errors.As(err, &network) {
+		f.err = fmt.Errorf("fetch the issuer's keys: %w", network.Err)
+		return payload, err
+	}
+	f.err = &fault.Error{
+		ID: "oauth.keys_unavailable", Kind: fault.Temporary, Retry: true, Field: "issuer", Who: []fault.Who{fault.Provider, fault.Operator},
+		Text:   fmt.Sprintf("The keys by which ID tokens are judged could not be fetched from %s.", hostOf(f.at)),
+		Remedy: "Start again in some minutes. If it lasts, check the provider's issuer and what its metadata names as jwks_uri.", Err: f.err,
 	}
 	return payload, err
 }

@@ -177,6 +177,19 @@ func TestTokenEndpoint_TellsOutcomesApart(t *testing.T) {
 	}
 }
 
+func TestTokenEndpoint_SilenceAfterTheRequestIsNoAnswer(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	s := oauthtest.Start(t)
+	s.OnToken(func(url.Values, *http.Request) (int, any) { <-release; return 200, nil })
+	defer close(release)
+	e := endpoint(s.URL+"/token", secret("s"))
+	e.HTTP.Timeout = 50 * time.Millisecond
+	if _, err := e.Refresh(t.Context(), secret("r"), nil); oauth.OutcomeOf(err) != oauth.NoAnswer {
+		t.Fatalf("got %v", err)
+	}
+}
+
 func TestTokenEndpoint_KeepsARefreshTokenOfADefectiveAnswer(t *testing.T) {
 	t.Parallel()
 	s := oauthtest.Start(t)

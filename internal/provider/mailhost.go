@@ -1,9 +1,11 @@
 package provider
 
 import (
-	"net/url"
+	"net"
+	"net/netip"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/mailgrant/mailgrant/internal/protocol"
 )
@@ -27,15 +29,25 @@ func ParseMailHost(s string) (host string, port int, mode protocol.TLSMode, why 
 	default:
 		return "", 0, "", "must be host:port, or begin with imaps://, imap://, pop3s://, pop3://, smtps:// or smtp://"
 	}
-	u, err := url.Parse("x://" + rest)
-	if err != nil || u.Hostname() == "" || u.Path != "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+	host, number, err := net.SplitHostPort(rest)
+	if err != nil || !isHost(host) {
 		return "", 0, "", "must be host:port, for example 127.0.0.1:1143"
 	}
-	port, err = strconv.Atoi(u.Port())
+	port, err = strconv.Atoi(number)
 	if err != nil || port < 1 || port > 65535 {
 		return "", 0, "", "must name a port between 1 and 65535"
 	}
-	return u.Hostname(), port, mode, ""
+	return host, port, mode, ""
+}
+
+// isHost reports whether s is an IP address or has the letters of a host name.
+func isHost(s string) bool {
+	if _, err := netip.ParseAddr(s); err == nil {
+		return true
+	}
+	return s != "" && len(s) <= 253 && !strings.ContainsFunc(s, func(c rune) bool {
+		return !unicode.IsLetter(c) && !unicode.IsDigit(c) && c != '-' && c != '.' && c != '_'
+	})
 }
 
 // OverlayMail lays a record's override over a preset endpoint; one that cannot

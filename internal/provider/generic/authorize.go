@@ -77,7 +77,8 @@ func (k *Kind) AuthorizationURL(ctx context.Context, reg provider.Registration, 
 		request.Prompt = "login"
 	case provider.PromptSelectAccount: // a hint would answer the question that is asked
 		request.Prompt, request.LoginHint = "select_account", ""
-	case provider.PromptOmit:
+	case provider.PromptOmit: // single sign-on chooses, and a hint would sway it
+		request.LoginHint = ""
 	default:
 		return "", invalid("authorize.prompt", "“"+fault.Shorten(string(prompt), 40)+"” is not a prompt of this kind.", "Use login, select_account or omit.")
 	}

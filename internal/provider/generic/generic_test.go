@@ -154,7 +154,7 @@ func TestRedeem_ReadsWhatTheServerSays(t *testing.T) {
 		{name: "no issuer in the response where one is promised", prepare: func(h *house) {
 			h.SetMetadata("authorization_response_iss_parameter_supported", true)
 		}, id: "oauth.wrong_issuer"},
-		{name: "keys out of reach", prepare: func(h *house) { h.FailKeys(503) }, id: "net.failed"},
+		{name: "keys out of reach", prepare: func(h *house) { h.FailKeys(503) }, id: "oauth.keys_unavailable"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
