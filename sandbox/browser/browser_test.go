@@ -138,7 +138,7 @@ func TestBrowser_Forms(t *testing.T) {
 			_, _ = io.WriteString(w, r.Form.Encode())
 			return
 		}
-		page(w, `<!doctype html><title>A page</title><h1>Hello   there</h1><script>var hidden</script><p>one
+		page(w, `<!doctype html><title>A page</title><h1>Hello   there</h1><noscript><p>Scripts are off.</p></noscript><script>var hidden</script><p>one
 			two</p><form action="/search"><input name="q"><button>Search</button></form>
 			<form id="big" method="post" action="/big"><input type="hidden" name="h" value="1"><input name="t" value="old">
 			<input type="checkbox" name="c1" checked><input type="checkbox" name="c2" value="x"><input type="radio" name="r" value="a"><input type="radio" name="r" value="b" checked>
@@ -155,7 +155,7 @@ func TestBrowser_Forms(t *testing.T) {
 	t.Run("text as a person reads it", func(t *testing.T) {
 		t.Parallel()
 		b := open(t)
-		if p := b.Page(); p.Title != "A page" || !p.Contains("hello there") || !p.Contains("one two") || p.Contains("hidden") || p.Status != 200 {
+		if p := b.Page(); p.Title != "A page" || !p.Contains("hello there") || !p.Contains("one two") || !p.Contains("Scripts are off.") || p.Contains("hidden") || p.Status != 200 {
 			t.Errorf("%q: %q", p.Title, p.Text)
 		}
 	})

@@ -91,7 +91,7 @@ func readPage(at *url.URL, response *http.Response, content []byte) Page {
 		p.Text = string(content)
 		return p
 	}
-	document, err := html.Parse(bytes.NewReader(content))
+	document, err := html.ParseWithOptions(bytes.NewReader(content), html.ParseOptionEnableScripting(false))
 	if err != nil {
 		p.Text = string(content)
 		return p
@@ -115,7 +115,7 @@ func (r *reader) read(n *html.Node, form *Form) {
 		return
 	case html.ElementNode:
 		switch n.DataAtom {
-		case atom.Script, atom.Style, atom.Template, atom.Noscript:
+		case atom.Script, atom.Style, atom.Template:
 			return
 		case atom.Title:
 			r.page.Title = strings.TrimSpace(textOf(n))
