@@ -42,7 +42,8 @@ func (k *Kind) AuthorizationURL(_ context.Context, reg provider.Registration, as
 		request.Prompt = "login"
 	case provider.PromptSelectAccount:
 		request.Prompt, request.LoginHint = "select_account", ""
-	case provider.PromptOmit:
+	case provider.PromptOmit: // single sign-on chooses, and a hint would sway it
+		request.LoginHint = ""
 	default:
 		return "", invalid("authorize.prompt", "“"+fault.Shorten(string(prompt), 40)+"” is not a prompt of this kind.", "Use login, select_account or omit.")
 	}
