@@ -86,9 +86,9 @@ func lost(m mailbox.Mailbox, prior mailbox.Intent, priorCause string, refusal *f
 	}
 	return &fault.Error{
 		ID: lostAnswer, Kind: fault.Dead,
-		Text: fmt.Sprintf("The answer to a renewal of %s, sent at %s, was lost: %s. "+
-			"The provider had processed it, and with its answer went the refresh token that followed; "+
-			"the former one, used again now, it refuses, as a provider does that replaces the refresh token at each renewal and honours none twice.",
+		Text: fmt.Sprintf("A renewal of %s, sent at %s, was processed by the provider, but its answer was lost: %s. "+
+			"That answer held the next refresh token. The provider refuses the former one now, because it replaces "+
+			"the refresh token at each renewal and accepts none twice.",
 			m.Address, moment(prior.At), how),
 		Who: []fault.Who{fault.MailboxOwner, fault.Operator},
 		Remedy: newLink + " Nobody did anything wrong: this happens when a machine or a connection fails in the instant of a renewal. " +
