@@ -190,7 +190,7 @@ func TestAuthorizationURL(t *testing.T) {
 	}{
 		{"login, with consent for the refresh token", "", "", nil, "login consent", "desk@example.test"},
 		{"select_account, with consent, without the hint", provider.PromptSelectAccount, "", nil, "select_account consent", ""},
-		{"omit sends none", provider.PromptOmit, "", nil, "", "desk@example.test"},
+		{"omit sends neither prompt nor hint: single sign-on chooses", provider.PromptOmit, "", nil, "", ""},
 		{"a guided retry overrides omit", provider.PromptOmit, provider.PromptLogin, nil, "login consent", "desk@example.test"},
 		{"no consent where no offline_access is asked for", "", "", []string{"openid", "mail"}, "login", "desk@example.test"},
 	} {

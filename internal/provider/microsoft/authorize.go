@@ -17,9 +17,9 @@ import (
 const unsaidLife = 10 * time.Minute
 
 // AuthorizationURL builds the request. prompt=login goes with login_hint;
-// select_account goes without it, because Entra refuses the pair; omit leaves
-// the choice to the browser's sessions and is made safe by the identity check
-// alone.
+// select_account goes without it, because Entra refuses the pair; omit sends
+// neither, leaves the choice to the browser's sessions, and is made safe by the
+// identity check alone.
 func (k *Kind) AuthorizationURL(_ context.Context, reg provider.Registration, ask provider.AuthorizationRequest) (string, error) {
 	resources, err := k.Resources(reg.Record, ask.Uses, ask.Profile)
 	if err != nil {

@@ -99,7 +99,7 @@ func TestAuthorizationURL_DecidesOnPrompt(t *testing.T) {
 		{"by default login with the hint", "", "", "login", desk, false},
 		{"login with the hint", provider.PromptLogin, "", "login", desk, false},
 		{"select_account without the hint, which Entra refuses beside it", provider.PromptSelectAccount, "", "select_account", "", false},
-		{"omit leaves it out", provider.PromptOmit, "", "", desk, false},
+		{"omit leaves both out: single sign-on chooses", provider.PromptOmit, "", "", "", false},
 		{"a guided retry overrides the record", provider.PromptOmit, provider.PromptSelectAccount, "select_account", "", false},
 		{"an unknown prompt is refused", "consent", "", "", "", true},
 	} {

@@ -87,8 +87,8 @@ func asks(t *testing.T, b *Bench) {
 	hidden(t, a.url, append(b.Registration.ClientSecrets, a.verifier)...)
 	reg := b.Registration
 	reg.Prompt = provider.PromptOmit
-	raw, err := b.Kind.AuthorizationURL(t.Context(), reg, provider.AuthorizationRequest{State: "s", Nonce: "n", CodeChallenge: "c", Uses: b.Uses, Profile: b.Profile})
-	if u, _ := url.Parse(raw); err != nil || u.Query().Has("prompt") {
+	raw, err := b.Kind.AuthorizationURL(t.Context(), reg, provider.AuthorizationRequest{State: "s", Nonce: "n", CodeChallenge: "c", LoginHint: b.Owner.Address, Uses: b.Uses, Profile: b.Profile})
+	if u, _ := url.Parse(raw); err != nil || u.Query().Has("prompt") || u.Query().Has("login_hint") {
 		t.Errorf("omit: %s, %v", raw, err)
 	}
 	if raw, err := b.Kind.AuthorizationURL(t.Context(), b.Registration, provider.AuthorizationRequest{Nonce: "n", CodeChallenge: "c", Uses: b.Uses, Profile: b.Profile}); err == nil {
