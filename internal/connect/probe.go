@@ -41,10 +41,11 @@ func (l *Links) door(kind provider.Kind, r provider.Record, m mailbox.Mailbox) (
 	return d, nil
 }
 
-// probe opens the mailbox with an access token. A definite no is one that the
-// mail server says about this sign-in or this mailbox, and that no repetition
-// changes; everything before (names, TLS, greeting) says nothing about the
-// mailbox.
+// probe opens the mailbox with an access token. A definite no is a refusal of
+// this sign-in or of this mailbox. Everything before (names, TLS, greeting) says
+// nothing about the mailbox, and neither does a server that is busy, or that
+// knows the person but does not connect them yet: rights given just now take a
+// while to reach every server.
 func (d door) probe(ctx context.Context, accessToken seal.Secret) (ProbeResult, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
@@ -65,9 +66,7 @@ func (d door) probe(ctx context.Context, accessToken seal.Secret) (ProbeResult, 
 	}
 	switch f.Kind {
 	case fault.Refused, fault.Dead, fault.Forbidden, fault.Unauthenticated, fault.NotFound, fault.Invalid:
-		if !f.Retry {
-			return ProbeRefused, err
-		}
+		return ProbeRefused, err
 	}
 	return ProbeUndecided, err
 }

@@ -49,9 +49,13 @@ func (l *Links) Start(ctx context.Context, secret string, choice Choice) (Starte
 	}
 	force, prompt := decidePrompt(kind, reg.Record, choice)
 	state, nonce, verifier, binding := newSecret(), newSecret(), oauth.NewCodeVerifier(), newSecret()
+	hint := m.Principal()
+	if prompt == provider.PromptOmit {
+		hint = "" // the choice is left to the browser's sessions altogether; a hint would half take it back
+	}
 	address, err := kind.AuthorizationURL(ctx, reg, provider.AuthorizationRequest{
 		State: state.Reveal(), Nonce: nonce.Reveal(), CodeChallenge: oauth.CodeChallenge(verifier),
-		LoginHint: m.Principal(), Uses: m.Uses(), Profile: m.Profile, Force: force,
+		LoginHint: hint, Uses: m.Uses(), Profile: m.Profile, Force: force,
 	})
 	if err != nil {
 		return Started{}, fmt.Errorf("make the authorization request: %w", err)
