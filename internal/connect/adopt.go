@@ -48,6 +48,9 @@ func (f *finishing) adopt(ctx context.Context) error {
 // grant in place goes on as if nothing had happened.
 func (f *finishing) setAside(ctx context.Context, why error) error {
 	now, cause := f.needs.Now().UTC(), fault.Of(why)
+	if m, err := f.needs.Mailboxes.MailboxByID(ctx, f.mailbox.ID); err != nil || m.Version != f.mailbox.Version {
+		return errMailboxChanged(err)
+	}
 	f.quarantined = true
 	f.done = f.outcome(now, fmt.Sprintf("%s signed in, as expected. The mail server could not be asked yet whether the mailbox %s opens: %s Mailgrant keeps trying until %s.",
 		shown(f.who), f.mailbox.Address, cause.Text, clock(now.Add(quarantineLife))), cause.ID)

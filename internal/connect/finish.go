@@ -298,7 +298,7 @@ func (f *finishing) refuse(ctx context.Context, err error) (Result, error) {
 	}
 	r := f.result(o)
 	if f.kind != nil && o.SignedIn != "" {
-		r.SignOutURL = f.signOutURL(ctx, f.kind, f.reg, "")
+		r.SignOutURL = f.signOutURL(ctx, f.kind, f.reg)
 	}
 	return r, why
 }

@@ -357,6 +357,15 @@ func TestStart_DecidesOnPrompt(t *testing.T) {
 	if got := b.idp.asked[1].Force; got != "" {
 		t.Errorf("a plain start forces %q", got)
 	}
+	s := contoso()
+	s.Record.Prompt = provider.PromptOmit
+	if _, _, err := b.Providers.Save(b.ctx, s, operator); err != nil {
+		t.Fatal(err)
+	}
+	b.start(secret)
+	if hint := b.idp.asked[2].LoginHint; hint != "" || b.idp.asked[1].LoginHint != desk {
+		t.Errorf("login_hint %q where the choice is left to the browser, %q by default", hint, b.idp.asked[1].LoginHint)
+	}
 	if a, c := b.idp.asked[0], b.idp.asked[1]; a.State == c.State || a.Nonce == c.Nonce || a.CodeChallenge == c.CodeChallenge {
 		t.Error("two attempts share a secret")
 	}
@@ -438,6 +447,30 @@ func TestQuarantine(t *testing.T) {
 		turn(b, 2*time.Minute)
 		if q := row(b); q == nil || q.Cause != "oauth.no_answer" {
 			t.Errorf("quarantine %+v", q)
+		}
+	})
+	t.Run("dropped when the mailbox or its provider changes decisively", func(t *testing.T) {
+		t.Parallel()
+		b := quarantined(t)
+		m := servicedesk()
+		m.Receive.Folders = []string{"INBOX", "Orders"}
+		b.save(m)
+		if row(b) == nil {
+			t.Fatal("a harmless change dropped it")
+		}
+		m.ActsAs = "delegate: " + adele
+		b.save(m)
+		b.nothingStored()
+
+		b = quarantined(t)
+		s := contoso()
+		s.Record.ClientID = "client-2"
+		if _, _, err := b.Providers.Save(b.ctx, s, operator); err != nil {
+			t.Fatal(err)
+		}
+		b.nothingStored()
+		if got := b.kinds(); got[len(got)-1] != event.GrantDropped {
+			t.Errorf("events %v", got)
 		}
 	})
 	t.Run("forgotten by revoke", func(t *testing.T) {

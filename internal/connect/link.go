@@ -157,7 +157,7 @@ func (l *Links) Describe(ctx context.Context, secret string) (Description, error
 		MaySelect: allows(kind, provider.PromptSelectAccount), RequestedBy: link.CreatedBy.Name,
 	}
 	if link.LastAttempt != nil && !link.LastAttempt.OK {
-		d.SignOutURL = l.signOutURL(ctx, kind, reg, secret)
+		d.SignOutURL = l.signOutURL(ctx, kind, reg)
 	}
 	return d, nil
 }
@@ -180,18 +180,16 @@ func permissions(m mailbox.Mailbox) []string {
 
 // signOutURL asks the kind; a provider that is down costs the page nothing but
 // the button.
-func (l *Links) signOutURL(ctx context.Context, kind provider.Kind, reg provider.Registration, secret string) string {
+func (l *Links) signOutURL(ctx context.Context, kind provider.Kind, reg provider.Registration) string {
 	s, ok := kind.(provider.SignOut)
 	if !ok {
 		return ""
 	}
-	returnTo := ""
-	if secret != "" {
-		returnTo = l.needs.PublicURL + "/authorize/" + secret
-	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	u, err := s.SignOutURL(ctx, reg, returnTo)
+	// No way back is named: the link's own address is a secret that is not to
+	// stand in the provider's logs.
+	u, err := s.SignOutURL(ctx, reg, "")
 	if err != nil {
 		l.needs.Log.WarnContext(ctx, "no sign-out address", "provider", reg.Name, "error", err)
 		return ""

@@ -76,6 +76,11 @@ func (b *Mailboxes) Save(ctx context.Context, in MailboxSettings, by event.Actor
 		return mailbox.Mailbox{}, "", err
 	}
 	b.needs.Changed(m.ID)
+	if s.Suspend {
+		if err := b.needs.dropChanged(ctx, m, by); err != nil {
+			return mailbox.Mailbox{}, "", err
+		}
+	}
 	return m, change, nil
 }
 

@@ -106,7 +106,36 @@ func (p *Providers) Save(ctx context.Context, in ProviderSettings, by event.Acto
 		return provider.Record{}, "", err
 	}
 	p.needs.Changed("")
+	if s.Suspend {
+		if err := p.dropWaiting(ctx, r.Name, by); err != nil {
+			return provider.Record{}, "", err
+		}
+	}
 	return r, change, nil
+}
+
+// dropWaiting drops every quarantined authorization at a provider.
+func (p *Providers) dropWaiting(ctx context.Context, name string, by event.Actor) error {
+	const page = 200
+	after := ""
+	for {
+		listed, err := p.needs.Mailboxes.Mailboxes(ctx, after, page)
+		if err != nil {
+			return err
+		}
+		for _, l := range listed {
+			after = l.Mailbox.Address
+			if !l.Quarantined || l.Mailbox.Provider != name {
+				continue
+			}
+			if err := p.needs.dropChanged(ctx, l.Mailbox, by); err != nil {
+				return err
+			}
+		}
+		if len(listed) < page {
+			return nil
+		}
+	}
 }
 
 // secrets seals what is to be stored: given values afresh, kept ones anew where

@@ -106,8 +106,8 @@ func (p *Providers) checkRedirect(uri string) error {
 		return wrong("provider.redirect_uri", "redirect_uri", "The redirect URI is not an absolute URL without query, fragment and user name.", "Write it as "+want+", or leave it out.")
 	case originOf(uri) != originOf(p.needs.PublicURL):
 		return wrong("provider.redirect_uri", "redirect_uri",
-			fmt.Sprintf("The redirect URI leads to %s, but this server is at %s (public_url): the browser's cookie would not come along, and every sign-in would be refused.", originOf(uri), originOf(p.needs.PublicURL)),
-			"Use a redirect URI at "+originOf(p.needs.PublicURL)+", or set public_url to the address under which people reach this server.")
+			fmt.Sprintf("The redirect URI leads to %s://%s, but this server is at %s (public_url): the browser's cookie would not come along, and every sign-in would be refused.", u.Scheme, u.Host, p.needs.PublicURL),
+			"Use a redirect URI at "+p.needs.PublicURL+", or set public_url to the address under which people reach this server.")
 	case !slices.Contains(callbackPaths[:], u.Path):
 		return wrong("provider.redirect_uri", "redirect_uri", fmt.Sprintf("Nothing here answers at the path %s.", fault.Shorten(u.Path, 80)), "Use the path "+orList(callbackPaths[:])+".")
 	}

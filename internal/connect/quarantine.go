@@ -68,6 +68,9 @@ func (l *Links) again(ctx context.Context, q mailbox.Quarantine) error {
 		return l.drop(ctx, m, fmt.Sprintf("The mailbox %s could not be opened within %d hours, so the authorisation by %s was dropped. The last reason: %s",
 			m.Address, int(quarantineLife/time.Hour), q.Display, q.CauseText), q.Cause)
 	}
+	if !fits(m, q.Verdict) {
+		return l.drop(ctx, m, fmt.Sprintf("The mailbox %s was changed while the authorisation by %s waited, so that it no longer fits; it was dropped.", m.Address, q.Display), "mailbox.changed")
+	}
 	if err := l.needs.Aside.ClaimQuarantine(ctx, m.ID, q.NextTryAt, now.Add(tryTime)); err != nil {
 		if fault.Has(err, "work.leased") {
 			return nil
@@ -85,6 +88,32 @@ func (l *Links) again(ctx context.Context, q mailbox.Quarantine) error {
 	f := fault.Of(why)
 	next := now.Add(work.Backoff(q.Tries+1, firstRetry, longestRetry))
 	return l.needs.Grants.RetryQuarantine(ctx, q.MailboxID, earlier(next, q.ExpiresAt), f.ID, f.Text)
+}
+
+// fits reports whether a verdict can still be given to a mailbox as it is
+// configured now.
+func fits(m mailbox.Mailbox, v mailbox.Verdict) bool {
+	switch v {
+	case mailbox.VerdictDelegate:
+		return m.ActsAs.Delegate() != ""
+	case mailbox.VerdictMatch, mailbox.VerdictAlias:
+		return m.ActsAs.Delegate() == ""
+	case mailbox.VerdictUnverifiable:
+		return m.AllowUnknown
+	}
+	return false
+}
+
+// dropChanged removes what waits for a mailbox that was changed in what decides
+// who signs in where: it was verified against what was before.
+func (n Needs) dropChanged(ctx context.Context, m mailbox.Mailbox, by event.Actor) error {
+	q, err := n.Grants.QuarantineOf(ctx, m.ID)
+	if err != nil || q == nil {
+		return err
+	}
+	e := event.New(n.Now(), event.GrantDropped, by, fmt.Sprintf("The authorisation by %s that waited in quarantine was dropped, because the mailbox %s or its provider was changed.", q.Display, m.Address)).About(m.ID, m.Address)
+	e.Cause, e.Remedy = "mailbox.changed", "Make a new authorization link and send it to "+m.Principal()+"."
+	return n.Grants.DropQuarantine(ctx, m.ID, e)
 }
 
 // examine fetches an access token with the quarantined refresh token and opens
