@@ -16,7 +16,7 @@ import (
 // Provider is a provider as programs see and write it.
 type Provider struct {
 	Name          string            `json:"name" maxLength:"63"`
-	Kind          string            `json:"kind" doc:"microsoft or generic"`
+	Kind          string            `json:"kind" doc:"The sort of provider; a wrong one is refused with the list of those there are."`
 	Tenant        string            `json:"tenant,omitempty"`
 	Cloud         string            `json:"cloud,omitempty"`
 	Issuer        string            `json:"issuer,omitempty"`

@@ -165,12 +165,12 @@ func listPage(v listView) templ.Component {
 					return templ_7745c5c3_Err
 				}
 				if v.Providers == 0 {
-					templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 13, "<p>First tell Mailgrant about the provider, that is, the app registration at Microsoft 365 or at another authorization server. On the server:</p><pre><code>mailgrant provider create contoso --kind microsoft --tenant contoso.onmicrosoft.com --client-id … --client-secret-file secret.txt</code></pre>")
+					templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 13, "<p>First tell Mailgrant about the provider, that is, the app registration at your authorization server. On the server:</p><pre><code>mailgrant provider create --help</code></pre>")
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}
 				}
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 14, "<p>Then add the mailbox, and send its owner the link that is printed:</p><pre class=\"mb-0\"><code>mailgrant mailbox create servicedesk@contoso.onmicrosoft.com --provider contoso mailgrant authorize servicedesk@contoso.onmicrosoft.com</code></pre></div></div>")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 14, "<p>Then add the mailbox, and send its owner the link that is printed:</p><pre class=\"mb-0\"><code>mailgrant mailbox create servicedesk@contoso.example --provider contoso mailgrant authorize servicedesk@contoso.example</code></pre></div></div>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
