@@ -122,6 +122,37 @@ func TestOnTheRealStore(t *testing.T) {
 			same(t, "events", told(t, s), event.GrantRefreshFailed, event.GrantLateAnswer, event.GrantRefreshed, event.GrantRecovered)
 		})
 	})
+	t.Run("what is kept survives a rotation of the sealing key", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHouse(t)
+			h.server.answer = paused(1, time.Minute) // R1 comes late
+			h.server.before = func(n int) error {
+				if n == 2 || n == 3 {
+					return noAnswer()
+				}
+				return nil
+			}
+			s, onDisk := h.moveIn(t)
+			a, b := h.broker("a", onDisk), h.broker("b", onDisk)
+			first := make(chan error, 1)
+			go func() {
+				_, _, err := a.Lend(t.Context(), "desk", "mail", 0)
+				first <- err
+			}()
+			time.Sleep(time.Second)
+			refused(t, b, "oauth.no_answer")
+			<-first
+			if err := h.keys.Rotate(); err != nil {
+				t.Fatal(err)
+			}
+			if n, err := s.ResealAll(t.Context(), h.keys); err != nil || n != 2 {
+				t.Errorf("%d values sealed anew (current and candidate), %v", n, err)
+			}
+			time.Sleep(time.Hour)
+			lend(t, b)
+			same(t, "requests", h.server.asked(), "R0", "R0", "R1", "R1")
+		})
+	})
 	t.Run("a revocation shows within a second", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			h := newHouse(t)

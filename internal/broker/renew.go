@@ -241,9 +241,8 @@ func (b *Broker) request(ctx context.Context, a attempt, o opened, refreshToken 
 	return tokens, nil, true
 }
 
+// whereRefresh is the place of every refresh token of a grant: current, previous and candidate.
 func whereRefresh(mailboxID string) []byte { return seal.Where("grant", mailboxID, "refresh_token") }
-
-func whereCandidate(mailboxID string) []byte { return seal.Where("grant", mailboxID, "candidate") }
 
 // A candidate is kept as the digest of the refresh token it answers, followed
 // by itself. So it can never serve another consent than the one that it came from,
@@ -258,7 +257,7 @@ func asCandidate(used, late seal.Secret) seal.Secret {
 // successor opens the grant's candidate where it is the direct successor of
 // the current refresh token; no secret otherwise.
 func (b *Broker) successor(g mailbox.Grant, current seal.Secret) seal.Secret {
-	kept, err := b.keys.Unseal(g.Candidate, whereCandidate(g.MailboxID))
+	kept, err := b.keys.Unseal(g.Candidate, whereRefresh(g.MailboxID))
 	if err != nil || len(kept.Reveal()) <= sha256.Size {
 		return seal.Secret{}
 	}

@@ -174,7 +174,7 @@ func (b *Broker) fenced(ctx context.Context, a attempt, e *entry, used, next sea
 		return nil, errSuperseded()
 	}
 	now := b.now()
-	candidate, err := b.keys.Seal(asCandidate(used, next), whereCandidate(a.mailboxID))
+	candidate, err := b.keys.Seal(asCandidate(used, next), whereRefresh(a.mailboxID))
 	if err != nil {
 		return nil, err
 	}

@@ -262,7 +262,9 @@ func (l *lane) judge(point, id string, o orders) string {
 		return failed
 	}
 	switch {
-	case honoured && len(out.Lent) == 1 && len(out.Faults) == 0 && still && after.State == mailbox.GrantActive:
+	// A PostgreSQL that had the commit in its hands may finish it after the process is gone, and
+	// after our first look.
+	case len(out.Lent) == 1 && len(out.Faults) == 0 && still && after.State == mailbox.GrantActive:
 		return recovered
 	case !honoured && mayLose(point) && out.Faults["grant.lost_answer"] == 1 && after.State == mailbox.GrantDead && after.Cause == "grant.lost_answer":
 		return named
