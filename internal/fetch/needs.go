@@ -16,8 +16,8 @@ import (
 // Store keeps cursors, messages and who watches which mailbox.
 type Store interface {
 	// ClaimWatches takes or renews leases of mailboxes that receive, are not
-	// paused and have an active grant: those this owner holds, and free ones up
-	// to limit. It gives every mailbox the owner now holds.
+	// paused and have an active grant: those this owner holds, and free ones until
+	// it holds limit. It gives every mailbox the owner now holds.
 	ClaimWatches(ctx context.Context, owner string, now, until time.Time, limit int) ([]Watch, error)
 	// ReleaseWatches gives back every lease of the owner.
 	ReleaseWatches(ctx context.Context, owner string) error

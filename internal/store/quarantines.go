@@ -7,7 +7,10 @@ import (
 	"github.com/mailgrant/mailgrant/internal/connect"
 	"github.com/mailgrant/mailgrant/internal/event"
 	"github.com/mailgrant/mailgrant/internal/mailbox"
+	"github.com/mailgrant/mailgrant/internal/seal"
 )
+
+var _ connect.QuarantineStore = (*Store)(nil)
 
 const quarantineColumns = `mailbox_id, subject, display, verdict, scopes, refresh_token, connected_by, created_at, expires_at, next_try_at,
 	tries, cause, cause_text`
@@ -101,5 +104,27 @@ func (s *Store) DropQuarantine(ctx context.Context, mailboxID string, e event.Ev
 			return noQuarantine()
 		}
 		return t.addEvents(e)
+	})
+}
+
+// ClaimQuarantine implements connect.QuarantineStore.
+func (s *Store) ClaimQuarantine(ctx context.Context, mailboxID string, seen, until time.Time) error {
+	return s.change(ctx, "claim the quarantine", func(t *tx) error {
+		n, err := t.exec("UPDATE quarantines SET next_try_at = $3 WHERE mailbox_id = $1 AND next_try_at = $2", mailboxID, stamp(seen), stamp(until))
+		if err == nil && n == 0 {
+			return conflict("work.leased", "Another process is trying this quarantined authorization, or it is gone.", "Nothing to do.")
+		}
+		return err
+	})
+}
+
+// RotateQuarantine implements connect.QuarantineStore.
+func (s *Store) RotateQuarantine(ctx context.Context, mailboxID string, refreshToken seal.Sealed) error {
+	return s.change(ctx, "replace the quarantined refresh token", func(t *tx) error {
+		n, err := t.exec("UPDATE quarantines SET refresh_token = $2 WHERE mailbox_id = $1", mailboxID, bytesOf(refreshToken))
+		if err == nil && n == 0 {
+			return noQuarantine()
+		}
+		return err
 	})
 }

@@ -19,8 +19,7 @@ const watchable = `EXISTS (
 	SELECT 1 FROM mailboxes m JOIN grants g ON g.mailbox_id = m.id
 	WHERE m.id = w.mailbox_id AND m.receives AND NOT m.paused AND g.state = 'active')`
 
-// ClaimWatches implements fetch.Store. A renewed lease keeps its fence; limit
-// bounds how many free mailboxes one call takes.
+// ClaimWatches implements fetch.Store. A renewed lease keeps its fence.
 func (s *Store) ClaimWatches(ctx context.Context, owner string, now, until time.Time, limit int) ([]fetch.Watch, error) {
 	var watches []fetch.Watch
 	err := s.change(ctx, "claim mailboxes to watch", func(t *tx) error {
@@ -29,15 +28,16 @@ func (s *Store) ClaimWatches(ctx context.Context, owner string, now, until time.
 		if err != nil {
 			return err
 		}
-		if _, err := t.exec("UPDATE watches SET lease_until = $2 WHERE lease_owner = $1", owner, stamp(until)); err != nil {
+		held, err := t.exec("UPDATE watches SET lease_until = $2 WHERE lease_owner = $1", owner, stamp(until))
+		if err != nil {
 			return err
 		}
-		if limit > 0 {
+		if more := int64(limit) - held; more > 0 {
 			_, err := t.exec(`
 				UPDATE watches SET lease_owner = $1, lease_fence = lease_fence + 1, lease_until = $2 WHERE mailbox_id IN (
 					SELECT w.mailbox_id FROM watches w WHERE w.lease_until <= $3 AND `+watchable+`
 					ORDER BY w.lease_until, w.mailbox_id LIMIT $4`+s.dialect.claimWatches+`)`,
-				owner, stamp(until), stamp(now), limit)
+				owner, stamp(until), stamp(now), more)
 			if err != nil {
 				return err
 			}

@@ -189,8 +189,20 @@ func quarantines(t *testing.T, open func(*testing.T) *store.Store) {
 	if len(found) != 1 || found[0].Tries != 1 || found[0].Cause != "imap.denied" {
 		t.Errorf("got %+v", found)
 	}
+	claims := race(5, func(int) error { return w.ClaimQuarantine(w.ctx, m.ID, noon().Add(time.Hour), noon().Add(2*time.Hour)) })
+	if won := tally(t, claims, "work.leased"); won != 1 {
+		t.Errorf("%d claimed it", won)
+	}
+	must(t, w.RotateQuarantine(w.ctx, m.ID, w.seal("rotated", "quarantine", m.ID, "refresh_token")))
+	stored, err = w.QuarantineOf(w.ctx, m.ID)
+	must(t, err)
+	if w.opened(stored.RefreshToken, "quarantine", m.ID, "refresh_token") != "rotated" || !stored.NextTryAt.Equal(noon().Add(2*time.Hour)) {
+		t.Errorf("got %+v", stored)
+	}
 	errs := race(5, func(int) error { return w.DropQuarantine(w.ctx, m.ID, about(event.GrantDropped, m)) })
 	if won := tally(t, errs, "quarantine.none"); won != 1 || w.events(event.GrantDropped) != 1 {
 		t.Errorf("%d dropped it, %d events", won, w.events(event.GrantDropped))
 	}
+	wantFault(t, w.RotateQuarantine(w.ctx, m.ID, stored.RefreshToken), "quarantine.none", fault.NotFound)
+	wantFault(t, w.ClaimQuarantine(w.ctx, m.ID, stored.NextTryAt, noon()), "work.leased", fault.Conflict)
 }
