@@ -1,0 +1,146 @@
+package connect_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mailgrant/mailgrant/internal/connect"
+	"github.com/mailgrant/mailgrant/internal/event"
+	"github.com/mailgrant/mailgrant/internal/fault"
+	"github.com/mailgrant/mailgrant/internal/mailbox"
+	"github.com/mailgrant/mailgrant/internal/protocol"
+)
+
+func TestQuarantine(t *testing.T) {
+	t.Parallel()
+	down := &protocol.Step{Name: "tcp", Err: &fault.Error{ID: "net.refused", Kind: fault.Temporary, Text: "No connection.", Retry: true}}
+	quarantined := func(t *testing.T) *bench {
+		t.Helper()
+		b := newBench(t)
+		b.server.fail = down
+		r, err := b.authorise(person(desk, own(desk)), connect.LinkOptions{})
+		if err != nil || !r.OK || !r.Quarantined || !strings.Contains(r.Text, "No connection.") {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		if _, _, ok := b.grant(); ok || len(b.adopted) > 0 {
+			t.Fatal("an undecided authorization became a grant")
+		}
+		return b
+	}
+	turn := func(b *bench, d time.Duration) {
+		b.t.Helper()
+		b.now = b.now.Add(d)
+		if err := b.Links.Turn(b.ctx); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+	row := func(b *bench) *mailbox.Quarantine {
+		b.t.Helper()
+		q, err := b.store.QuarantineOf(b.ctx, b.box.ID)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		return q
+	}
+	t.Run("released when the mailbox opens, with the rotated refresh token", func(t *testing.T) {
+		t.Parallel()
+		b := quarantined(t)
+		b.idp.rotateTo = "refresh-2"
+		turn(b, 2*time.Minute)
+		if q := row(b); q == nil || q.Tries != 1 || !q.NextTryAt.After(b.now) {
+			t.Fatalf("quarantine %+v", q)
+		}
+		b.server.fail = nil
+		b.idp.rotateTo = "refresh-3"
+		turn(b, time.Hour)
+		if row(b) != nil {
+			t.Fatal("the quarantine is still there")
+		}
+		g, refreshToken, ok := b.grant()
+		if !ok || g.Verdict != mailbox.VerdictMatch || refreshToken != "refresh-3" || !slices.Equal(b.idp.refreshed, []string{"refresh-1", "refresh-2"}) {
+			t.Errorf("grant %+v with %q after %v", g, refreshToken, b.idp.refreshed)
+		}
+		if got := b.kinds(); got[len(got)-1] != event.GrantReleased {
+			t.Errorf("events %v", got)
+		}
+	})
+	t.Run("dropped on a definite no", func(t *testing.T) {
+		t.Parallel()
+		b := quarantined(t)
+		b.server.fail = &protocol.Step{Name: "open", Err: &fault.Error{ID: "imap.no_mailbox", Kind: fault.Refused, Text: "No such mailbox."}}
+		turn(b, 2*time.Minute)
+		b.nothingStored()
+		if got := b.kinds(); got[len(got)-1] != event.GrantDropped {
+			t.Errorf("events %v", got)
+		}
+	})
+	t.Run("dropped after a day", func(t *testing.T) {
+		t.Parallel()
+		b := quarantined(t)
+		turn(b, 24*time.Hour)
+		b.nothingStored()
+	})
+	t.Run("kept while the provider is down", func(t *testing.T) {
+		t.Parallel()
+		b := quarantined(t)
+		b.idp.refreshErr = &fault.Error{ID: "oauth.no_answer", Kind: fault.Temporary, Text: "No answer.", Retry: true, Err: errors.New("x")}
+		turn(b, 2*time.Minute)
+		if q := row(b); q == nil || q.Cause != "oauth.no_answer" {
+			t.Errorf("quarantine %+v", q)
+		}
+	})
+	t.Run("dropped when the mailbox or its provider changes decisively", func(t *testing.T) {
+		t.Parallel()
+		b := quarantined(t)
+		m := servicedesk()
+		m.Receive.Folders = []string{"INBOX", "Orders"}
+		b.save(m)
+		if row(b) == nil {
+			t.Fatal("a harmless change dropped it")
+		}
+		m.ActsAs = "delegate: " + adele
+		b.save(m)
+		b.nothingStored()
+
+		b = quarantined(t)
+		s := contoso()
+		s.Record.ClientID = "client-2"
+		if _, _, err := b.Providers.Save(b.ctx, s, operator); err != nil {
+			t.Fatal(err)
+		}
+		b.nothingStored()
+		if got := b.kinds(); got[len(got)-1] != event.GrantDropped {
+			t.Errorf("events %v", got)
+		}
+	})
+	t.Run("forgotten by revoke", func(t *testing.T) {
+		t.Parallel()
+		b := quarantined(t)
+		if err := b.Links.Revoke(b.ctx, desk, operator); err != nil {
+			t.Fatal(err)
+		}
+		b.nothingStored()
+	})
+}
+
+func TestRevoke_ForgetsAndLetsAnybodyRightComeNext(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	if _, err := b.authorise(person(desk, own(desk)), connect.LinkOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Links.Revoke(b.ctx, desk, operator); err != nil {
+		t.Fatal(err)
+	}
+	if g, refreshToken, _ := b.grant(); g.State != mailbox.GrantRevoked || refreshToken != "" {
+		t.Fatalf("grant %+v", g)
+	}
+	made := person(desk, own(desk))
+	made.Subject.Subject = "made-anew"
+	if _, err := b.authorise(made, connect.LinkOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
