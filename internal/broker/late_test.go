@@ -68,6 +68,27 @@ func TestFence_APausedProcessChangesNothing(t *testing.T) {
 			}
 		})
 	})
+	t.Run("its answer is dropped when the mailbox is gone", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHouse(t)
+			h.server.answer = paused(1, time.Minute)
+			a := h.broker("a")
+			first := make(chan error, 1)
+			go func() {
+				_, _, err := a.Lend(t.Context(), "desk", "mail", 0)
+				first <- err
+			}()
+			time.Sleep(50 * time.Second)
+			h.adopt("S0")
+			h.store.mu.Lock()
+			delete(h.store.grants, "desk")
+			h.store.mu.Unlock()
+			if err := <-first; !fault.Has(err, "grant.none") {
+				t.Errorf("got %v", err)
+			}
+			same(t, "events", h.store.kinds())
+		})
+	})
 	t.Run("its answer never reaches a consent given meanwhile", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			h := newHouse(t)

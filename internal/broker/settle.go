@@ -182,6 +182,9 @@ func (b *Broker) fenced(ctx context.Context, a attempt, e *entry, used, next sea
 		"The answer to a renewal begun at %s came after %s, when another process had already taken over. Its refresh token is kept aside and the grant was not changed.",
 		moment(a.begun), now.Sub(a.begun).Round(time.Millisecond))).About(a.mailboxID, a.m.Address).With("resource", a.resource)
 	err = b.persist(ctx, func(ctx context.Context) error { return b.store.KeepLateAnswer(ctx, a.mailboxID, candidate, told) })
+	if kind := fault.KindOf(err); kind == fault.Dead || kind == fault.NotFound {
+		return nil, errSuperseded() // revoked or removed meanwhile: nothing is kept for it
+	}
 	if err != nil {
 		b.log.ErrorContext(ctx, "a late answer could not be kept", "mailbox", a.m.Address, "error", err)
 		return nil, err
