@@ -174,7 +174,7 @@ func (p *Providers) secrets(in []SecretInput, old, r provider.Record, stored []S
 		if err != nil {
 			return nil, false, fmt.Errorf("seal the client secret: %w", err)
 		}
-		out = append(out, SealedSecret{ID: id, Sealed: sealed, ExpiresAt: s.ExpiresAt.UTC()})
+		out = append(out, SealedSecret{ID: id, Sealed: sealed, Where: secretPlace(r, id), ExpiresAt: s.ExpiresAt.UTC()})
 	}
 	moved := !slices.EqualFunc(out, stored, func(a, b SealedSecret) bool { return a.ID == b.ID })
 	return out, changed || moved, nil

@@ -111,6 +111,33 @@ func TestProviders_SaveIsIdempotentAndSaysWhatItDid(t *testing.T) {
 	}
 }
 
+func TestKeysRotated_EverySecretOpensUnderTheNewKey(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	if _, err := b.authorise(person(desk, own(desk)), connect.LinkOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	secret, _ := b.link(connect.LinkOptions{})
+	cb := b.start(secret)
+	if err := b.keys.Rotate(); err != nil {
+		t.Fatal(err)
+	}
+	// Client secret, refresh token, access token, code verifier and nonce.
+	if n, err := b.store.ResealAll(b.ctx, b.keys); err != nil || n != 5 {
+		t.Fatalf("%d values were sealed anew: %v", n, err)
+	}
+	_, secrets, err := b.store.Provider(b.ctx, "contoso")
+	if err != nil || secrets[0].Sealed.KeyID() != b.keys.PrimaryKeyID() {
+		t.Errorf("the client secret is still under the old key: %v", err)
+	}
+	if _, refreshToken, _ := b.grant(); refreshToken != "refresh-1" {
+		t.Error("the refresh token is lost")
+	}
+	if _, err := b.Links.Finish(b.ctx, cb); err != nil {
+		t.Errorf("an attempt under way does not survive the rotation: %v", err)
+	}
+}
+
 func TestProviders_Refusals(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
