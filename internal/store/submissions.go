@@ -54,7 +54,7 @@ func (s *Store) Accept(ctx context.Context, v outbox.Submission, raw []byte, e e
 		}
 		if n == 0 {
 			replayed = true
-			err := t.row("SELECT "+submissionColumns+" FROM submissions WHERE caller = $1 AND idempotency_key = $2", v.Caller, v.IdempotencyKey).
+			err := t.row("SELECT "+submissionColumns+" FROM submissions WHERE caller = $1 AND idempotency_key = $2 AND idempotency_key <> ''", v.Caller, v.IdempotencyKey).
 				Scan(scanSubmission(&accepted)...)
 			if err == nil && !bytes.Equal(accepted.BodyDigest, v.BodyDigest) {
 				return &fault.Error{

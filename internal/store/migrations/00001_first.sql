@@ -118,7 +118,7 @@ CREATE TABLE attempts (
 CREATE INDEX attempts_link ON attempts (link_id);
 CREATE INDEX attempts_sealed ON attempts (created_at) WHERE verifier IS NOT NULL OR nonce IS NOT NULL;
 
--- A row per mailbox, from its first day, so that free ones are found by their lease's end. Seen outside its table only through it.
+-- A row per mailbox, from its first day, so that free ones are found by the end of their lease.
 CREATE TABLE watches (
     mailbox_id   TEXT PRIMARY KEY REFERENCES mailboxes (id) ON DELETE CASCADE,
     lease_owner  TEXT NOT NULL,
@@ -127,7 +127,7 @@ CREATE TABLE watches (
     last_mail_at BIGINT NOT NULL
 );
 CREATE INDEX watches_free ON watches (lease_until);
-CREATE INDEX watches_owner ON watches (lease_owner) WHERE lease_owner <> '';
+CREATE INDEX watches_owner ON watches (lease_owner);
 
 CREATE TABLE folders (
     mailbox_id   TEXT NOT NULL REFERENCES mailboxes (id) ON DELETE CASCADE,
@@ -222,6 +222,7 @@ CREATE TABLE events (
 );
 CREATE INDEX events_mailbox ON events (mailbox_id, position);
 CREATE INDEX events_kind ON events (kind, position);
+CREATE INDEX events_at ON events (at);
 
 CREATE TABLE webhooks (
     id       TEXT PRIMARY KEY,
