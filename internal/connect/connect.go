@@ -28,8 +28,7 @@ type Needs struct {
 	// its access tokens are read anew and its mail is looked at now.
 	Adopted func(mailboxID string)
 	// Changed is called after a mailbox or its grant changed in another way:
-	// saved, paused, resumed, deleted, revoked. An empty ID says that a provider
-	// changed, and with it any of its mailboxes.
+	// saved, paused, resumed, deleted, revoked, or its provider saved.
 	Changed func(mailboxID string)
 	Log     *slog.Logger
 }

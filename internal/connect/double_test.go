@@ -140,6 +140,7 @@ type bench struct {
 	server  *server
 	now     time.Time
 	adopted []string
+	changed []string
 	box     mailbox.Mailbox
 }
 
@@ -162,6 +163,7 @@ func newBench(t *testing.T) *bench {
 		Kinds: func(name string) (provider.Kind, bool) { return b.idp, name == "double" }, KindNames: []string{"double"},
 		Probes:  func(protocol.Name) protocol.Prober { return b.server },
 		Adopted: func(id string) { b.adopted = append(b.adopted, id) },
+		Changed: func(id string) { b.changed = append(b.changed, id) },
 	})
 	if err != nil {
 		t.Fatal(err)

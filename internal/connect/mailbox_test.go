@@ -49,7 +49,9 @@ func TestMailboxes_Refusals(t *testing.T) {
 		{"host with scheme", func(m *mailbox.Mailbox) { m.Receive.Host = "imaps://x" }, "mailbox.host", "receive.host", "no scheme"},
 		{"port", func(m *mailbox.Mailbox) { m.Send.Port = 70000 }, "mailbox.port", "send.port", "65535"},
 		{"tls mode", func(m *mailbox.Mailbox) { m.Send.TLS = "ssl" }, "mailbox.tls", "send.tls", "starttls"},
-		{"no TLS over a network", func(m *mailbox.Mailbox) { m.Receive.TLS = protocol.TLSNone }, "mailbox.tls", "receive.tls", "localhost"},
+		{"STARTTLS on the port of implicit TLS", func(m *mailbox.Mailbox) { m.Receive.TLS, m.Receive.Port = protocol.TLSStart, 993 }, "mailbox.port", "receive.port", "port 143"},
+		{"implicit TLS on the port of STARTTLS", func(m *mailbox.Mailbox) { m.Send.TLS, m.Send.Port = protocol.TLSImplicit, 587 }, "mailbox.port", "send.port", "port 465"},
+		{"no TLS over a network", func(m *mailbox.Mailbox) { m.Receive.TLS, m.Receive.Port = protocol.TLSNone, 143 }, "mailbox.tls", "receive.tls", "localhost"},
 		{"user", func(m *mailbox.Mailbox) { m.Receive.User = "a\x01b" }, "mailbox.user", "receive.user", ""},
 		{"CA", func(m *mailbox.Mailbox) { m.Receive.CAPEM = "x" }, "tls.ca", "receive.ca_file", "PEM"},
 	}

@@ -273,6 +273,9 @@ func (b *Mailboxes) checkEndpoint(at protocol.Endpoint, own mailbox.Server, prov
 	if own.Port < 0 || own.Port > 65535 || at.Port == 0 {
 		return wrong("mailbox.port", field("port"), "The port is missing or is no port number.", "Use a number from 1 to 65535; usual are 993 for imap and 587 or 465 for smtp.")
 	}
+	if usual, ok := contradicting(at); ok {
+		return wrong("mailbox.port", field("port"), fmt.Sprintf("Port %d and tls: %s do not go together: servers speak %s there.", at.Port, at.TLS, usual), fmt.Sprintf("Give port %d with tls: %s, or another tls.", usualDoor[at.Protocol].port[at.TLS], at.TLS))
+	}
 	if at.TLS == protocol.TLSNone && !loopback(at.Host) {
 		return wrong("mailbox.tls", field("tls"), fmt.Sprintf("Without TLS, access tokens would travel to %s in clear.", at.Host), "Use implicit or starttls; none is possible only towards this machine itself (localhost, 127.0.0.1, ::1).")
 	}
@@ -280,6 +283,18 @@ func (b *Mailboxes) checkEndpoint(at protocol.Endpoint, own mailbox.Server, prov
 		return wrong("mailbox.user", field("user"), "The user name holds a control character or is too long.", "Write the name as the mail server knows it, or leave it out for the address.")
 	}
 	return checkCA(field("ca_file"), own.CAPEM)
+}
+
+// contradicting reports the TLS mode that belongs to a well-known port, where
+// another one is set.
+func contradicting(at protocol.Endpoint) (usual protocol.TLSMode, wrongly bool) {
+	switch {
+	case at.Port == 993 || at.Port == 995 || at.Port == 465:
+		usual = protocol.TLSImplicit
+	case (at.Port == 143 || at.Port == 110 || at.Port == 587 || at.Port == 25) && at.TLS == protocol.TLSImplicit:
+		usual = protocol.TLSStart
+	}
+	return usual, usual != "" && at.TLS != usual
 }
 
 func loopback(host string) bool {

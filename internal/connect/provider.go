@@ -105,17 +105,17 @@ func (p *Providers) Save(ctx context.Context, in ProviderSettings, by event.Acto
 	if err := p.needs.Providers.SaveProvider(ctx, s); err != nil {
 		return provider.Record{}, "", err
 	}
-	p.needs.Changed("")
-	if s.Suspend {
-		if err := p.dropWaiting(ctx, r.Name, by); err != nil {
+	if !isNew {
+		if err := p.follow(ctx, r.Name, s.Suspend, by); err != nil {
 			return provider.Record{}, "", err
 		}
 	}
 	return r, change, nil
 }
 
-// dropWaiting drops every quarantined authorization at a provider.
-func (p *Providers) dropWaiting(ctx context.Context, name string, by event.Actor) error {
+// follow tells of every mailbox at a changed provider. Where the grants were
+// suspended, authorizations that wait in quarantine are dropped too.
+func (p *Providers) follow(ctx context.Context, name string, suspended bool, by event.Actor) error {
 	const page = 200
 	after := ""
 	for {
@@ -125,7 +125,11 @@ func (p *Providers) dropWaiting(ctx context.Context, name string, by event.Actor
 		}
 		for _, l := range listed {
 			after = l.Mailbox.Address
-			if !l.Quarantined || l.Mailbox.Provider != name {
+			if l.Mailbox.Provider != name {
+				continue
+			}
+			p.needs.Changed(l.Mailbox.ID)
+			if !suspended || !l.Quarantined {
 				continue
 			}
 			if err := p.needs.dropChanged(ctx, l.Mailbox, by); err != nil {

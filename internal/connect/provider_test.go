@@ -64,6 +64,9 @@ func TestProviders_SecretIsBoundToWhereItGoes(t *testing.T) {
 			if suspended := g.State == mailbox.GrantSuspended; suspended != tt.asked {
 				t.Errorf("the grant is %s", g.State)
 			}
+			if told := b.changed[len(b.changed)-1] == b.box.ID; tt.asked && (!told || len(b.changed) < 2) {
+				t.Error("nobody was told that the mailbox's grant was suspended")
+			}
 		})
 	}
 }
