@@ -9,6 +9,7 @@ import (
 
 	"github.com/mailgrant/mailgrant/internal/event"
 	"github.com/mailgrant/mailgrant/internal/fault"
+	"github.com/mailgrant/mailgrant/internal/mailbox"
 	"github.com/mailgrant/mailgrant/internal/provider"
 	"github.com/mailgrant/mailgrant/internal/seal"
 )
@@ -129,8 +130,11 @@ func (p *Providers) follow(ctx context.Context, name string, suspended bool, by 
 				continue
 			}
 			p.needs.Changed(l.Mailbox.ID)
-			if !suspended || !l.Quarantined {
+			if !suspended {
 				continue
+			}
+			if err := p.tellSuspended(ctx, l, by); err != nil {
+				return err
 			}
 			if err := p.needs.dropChanged(ctx, l.Mailbox, by); err != nil {
 				return err
@@ -233,6 +237,18 @@ func sameProvider(a, b provider.Record) bool {
 		slices.EqualFunc(a.Profiles, b.Profiles, func(x, y provider.Profile) bool {
 			return x.Name == y.Name && x.GrantType == y.GrantType && slices.Equal(x.Scopes, y.Scopes)
 		})
+}
+
+// tellSuspended puts the suspension into the mailbox's own timeline.
+func (p *Providers) tellSuspended(ctx context.Context, l Listed, by event.Actor) error {
+	if l.State != mailbox.GrantSuspended {
+		return nil
+	}
+	m := l.Mailbox
+	e := event.New(p.needs.Now(), event.GrantSuspended, by, fmt.Sprintf("The grant of %s is suspended because its provider %s was changed in what decides who signs in where; it works again once the mailbox is authorised anew.", m.Address, m.Provider)).
+		About(m.ID, m.Address)
+	e.Remedy = "Make an authorization link and send it to " + m.Principal() + "."
+	return p.needs.Events.WriteEvent(ctx, e)
 }
 
 // List gives all providers by name, without secrets.

@@ -64,6 +64,9 @@ func TestProviders_SecretIsBoundToWhereItGoes(t *testing.T) {
 			if suspended := g.State == mailbox.GrantSuspended; suspended != tt.asked {
 				t.Errorf("the grant is %s", g.State)
 			}
+			if kinds := b.kinds(); tt.asked != (kinds[len(kinds)-1] == event.GrantSuspended) {
+				t.Errorf("the mailbox's timeline ends with %s", kinds[len(kinds)-1])
+			}
 			if told := b.changed[len(b.changed)-1] == b.box.ID; tt.asked && (!told || len(b.changed) < 2) {
 				t.Error("nobody was told that the mailbox's grant was suspended")
 			}
