@@ -88,7 +88,7 @@ func catalogue() []said {
 	}
 }
 
-var backoffTime = regexp.MustCompile(`(?i)backoff time:?\s*(\d{1,9})\s*(milli)?`)
+var backoffTime = regexp.MustCompile(`(?i)backoff time:?\s*(\d{1,18})\s*(milli)?`)
 
 // match finds what a reply means; nil when it is not in the catalogue.
 func match(code goimap.ResponseCode, text string) *fault.Error {
@@ -111,7 +111,7 @@ func match(code goimap.ResponseCode, text string) *fault.Error {
 			if m[2] != "" {
 				unit = time.Millisecond
 			}
-			f.RetryAfter = min(time.Duration(n)*unit, time.Hour)
+			f.RetryAfter = time.Duration(min(n, int(time.Hour/unit))) * unit
 		}
 		f.Detail = fault.Detail{Code: string(code), Reply: fault.Shorten(text, 500)}
 		return &f
