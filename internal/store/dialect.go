@@ -5,7 +5,9 @@ type dialect struct {
 	// name is "sqlite" or "postgres".
 	name string
 	// forUpdate ends a SELECT whose rows the transaction is about to change.
-	// SQLite has only one writer at a time and needs none.
+	// SQLite has only one writer at a time and needs none. On PostgreSQL it is the
+	// lock that lets rows be added which refer to this one, so that adopting a
+	// grant and finishing a refresh of it do not wait for each other in a circle.
 	forUpdate string
 	// claimWatches ends the SELECT of free watches (called w): it passes over
 	// those that another process is taking just now.
@@ -19,7 +21,7 @@ var sqliteDialect = dialect{name: "sqlite"}
 
 var postgresDialect = dialect{
 	name:           "postgres",
-	forUpdate:      " FOR UPDATE",
-	claimWatches:   " FOR UPDATE OF w SKIP LOCKED",
+	forUpdate:      " FOR NO KEY UPDATE",
+	claimWatches:   " FOR NO KEY UPDATE OF w SKIP LOCKED",
 	oneEventWriter: "SELECT pg_advisory_xact_lock(7236280114)",
 }

@@ -22,7 +22,7 @@
 //
 // SQLite has one writer: a pool of one connection whose transactions begin
 // with BEGIN IMMEDIATE, and a pool of read-only ones beside it. On PostgreSQL
-// a method locks the row that it decides about (SELECT … FOR UPDATE);
+// a method locks the row that it decides about;
 // serialization failures and deadlocks are tried again inside the method.
 // Events are written one transaction after another on both, so that their
 // position is the order in which they became visible: who follows the timeline

@@ -70,15 +70,32 @@ func run(t *testing.T, j *jobs.Jobs) (stop func()) {
 	}
 }
 
-func wait(t *testing.T, came <-chan string, want string) {
+// woken remembers who was woken; arrivals come in any order, some twice.
+type woken struct {
+	came chan string
+	seen map[string]bool
+}
+
+func newWoken() *woken { return &woken{came: make(chan string, 1000), seen: map[string]bool{}} }
+
+func (w *woken) submission(_ context.Context, id string) error {
+	w.came <- id
+	return nil
+}
+
+func (w *woken) delivery(_ context.Context, webhookID, mailboxID string) error {
+	w.came <- webhookID + "/" + mailboxID
+	return nil
+}
+
+// wait waits until this one was woken.
+func (w *woken) wait(t *testing.T, want string) {
 	t.Helper()
 	deadline := time.After(patience)
-	for {
+	for !w.seen[want] {
 		select {
-		case got := <-came:
-			if got == want {
-				return
-			}
+		case got := <-w.came:
+			w.seen[got] = true
 		case <-deadline:
 			t.Fatalf("%s was never woken", want)
 		}
@@ -89,17 +106,8 @@ func TestJobs_Wake(t *testing.T) {
 	t.Parallel()
 	databases(t, func(t *testing.T, open func() *store.Store) {
 		s := open()
-		came := make(chan string, 100)
-		options := jobs.Options{
-			Submission: func(_ context.Context, id string) error {
-				came <- id
-				return nil
-			},
-			Delivery: func(_ context.Context, webhookID, mailboxID string) error {
-				came <- webhookID + "/" + mailboxID
-				return nil
-			},
-		}
+		w := newWoken()
+		options := jobs.Options{Submission: w.submission, Delivery: w.delivery}
 		j, err := jobs.New(t.Context(), s, options)
 		if err != nil {
 			t.Fatal(err)
@@ -112,15 +120,15 @@ func TestJobs_Wake(t *testing.T) {
 		accept(t, s, early) // before anybody works: kept by the database
 
 		stop := run(t, j)
-		wait(t, came, early.ID)
-		wait(t, came, hook.ID+"/m")
+		w.wait(t, early.ID)
+		w.wait(t, hook.ID+"/m")
 		late := submission()
 		accept(t, s, late)
-		wait(t, came, late.ID)
+		w.wait(t, late.ID)
 		soon := submission()
 		soon.NextAttemptAt = time.Now().Add(100 * time.Millisecond)
 		accept(t, s, soon)
-		wait(t, came, soon.ID)
+		w.wait(t, soon.ID)
 		stop()
 
 		after := submission()
@@ -130,7 +138,7 @@ func TestJobs_Wake(t *testing.T) {
 			t.Fatal(err)
 		}
 		stop = run(t, again)
-		wait(t, came, after.ID)
+		w.wait(t, after.ID)
 		stop()
 	})
 }
@@ -139,14 +147,8 @@ func TestJobs_RefusedChangeLeavesNone(t *testing.T) {
 	t.Parallel()
 	databases(t, func(t *testing.T, open func() *store.Store) {
 		s := open()
-		came := make(chan string, 100)
-		j, err := jobs.New(t.Context(), s, jobs.Options{
-			Submission: func(_ context.Context, id string) error {
-				came <- id
-				return nil
-			},
-			Delivery: func(context.Context, string, string) error { return nil },
-		})
+		w := newWoken()
+		j, err := jobs.New(t.Context(), s, jobs.Options{Submission: w.submission, Delivery: w.delivery})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -162,13 +164,14 @@ func TestJobs_RefusedChangeLeavesNone(t *testing.T) {
 		marker := submission()
 		accept(t, s, marker)
 		stop := run(t, j)
-		wait(t, came, marker.ID)
+		w.wait(t, marker.ID)
 		stop()
-		close(came)
-		for id := range came {
-			if id == refused.ID {
-				t.Error("a change that never became true left a job")
-			}
+		close(w.came)
+		for id := range w.came {
+			w.seen[id] = true
+		}
+		if w.seen[refused.ID] {
+			t.Error("a change that never became true left a job")
 		}
 	})
 }

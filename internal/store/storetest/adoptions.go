@@ -25,6 +25,26 @@ func adoptions(t *testing.T, open func(*testing.T) *store.Store) {
 			t.Errorf("got %+v", after)
 		}
 	})
+	t.Run("and the end of a refresh at the same moment leave one of both whole", func(t *testing.T) {
+		w := newWorld(t, open)
+		m := w.granted("desk@example.org")
+		for range 10 {
+			g, err := w.BeginRefresh(w.ctx, begin(m, "a", 0))
+			must(t, err)
+			errs := race(2, func(i int) error {
+				if i == 0 {
+					return w.Adopt(w.ctx, w.adoption(m, "fresh"))
+				}
+				return w.FinishRefresh(w.ctx, w.answer(m, g.Lease.Fence, "old"))
+			})
+			must(t, errs[0])
+			tally(t, errs[1:], "work.fenced")
+			g = w.grant(m.ID)
+			if w.opened(g.RefreshToken, "grant", m.ID, "refresh_token") != "fresh" || !g.PreviousToken.IsZero() || g.Lease.Owner != "" {
+				t.Fatalf("got %+v", g)
+			}
+		}
+	})
 	t.Run("is refused once the mailbox was changed", func(t *testing.T) {
 		w := newWorld(t, open)
 		m := w.granted("desk@example.org")
