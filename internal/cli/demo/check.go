@@ -36,7 +36,6 @@ type teller struct {
 	out   io.Writer
 	adele *browser.Browser // the administrator's, signed in as Adele
 	owner *browser.Browser // the mailbox owner's, a private window
-	token seal.Secret
 }
 
 func (t *teller) say(format string, args ...any) {
