@@ -58,7 +58,7 @@ bench: ## measure (BENCH=regexp picks)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 2h $$packages
 
 .PHONY: crash
-crash: ## kill -9 campaign on both databases (KILLS=500 per point)
+crash: ## kill -9 campaign on both databases (KILLS=500 on each, at random points)
 	MAILGRANT_KILLS=$(KILLS) go test -count=1 -v -timeout 6h ./internal/crash -run Campaign
 
 .PHONY: fuzz

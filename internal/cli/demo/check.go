@@ -15,7 +15,6 @@ import (
 	"github.com/mailgrant/mailgrant/internal/message"
 	"github.com/mailgrant/mailgrant/internal/outbox"
 	"github.com/mailgrant/mailgrant/internal/provider"
-	"github.com/mailgrant/mailgrant/internal/seal"
 	"github.com/mailgrant/mailgrant/internal/webhook"
 	"github.com/mailgrant/mailgrant/sandbox/browser"
 	"github.com/mailgrant/mailgrant/sandbox/directory"
