@@ -135,6 +135,10 @@ func (j *Jobs) driver(ctx context.Context, s *store.Store) (riverdriver.Driver[*
 	return riverdatabasesql.NewWithPgxListener(db, j.listener), nil
 }
 
+// Close ends the connections that New opened, for a process that never comes to
+// Run; Run closes them itself.
+func (j *Jobs) Close() { j.closeListener() }
+
 func (j *Jobs) closeListener() {
 	if j.listener != nil {
 		j.listener.Close()
