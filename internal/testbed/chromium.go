@@ -77,9 +77,15 @@ func (b *Browser) NewTab(t testing.TB) *Browser {
 	return newTab(t, b.ctx)
 }
 
-func newTab(t testing.TB, parent context.Context) *Browser {
+// NewWindow opens a private window of the same running browser: cookies and sessions of its own, gone when it is closed.
+func (b *Browser) NewWindow(t testing.TB) *Browser {
 	t.Helper()
-	tab, forget := chromedp.NewContext(parent)
+	return newTab(t, b.ctx, chromedp.WithNewBrowserContext())
+}
+
+func newTab(t testing.TB, parent context.Context, options ...chromedp.ContextOption) *Browser {
+	t.Helper()
+	tab, forget := chromedp.NewContext(parent, options...)
 	b := &Browser{ctx: tab}
 	t.Cleanup(func() {
 		if t.Failed() {

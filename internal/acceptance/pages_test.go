@@ -1,0 +1,26 @@
+package acceptance_test
+
+import (
+	"testing"
+
+	"github.com/mailgrant/mailgrant/internal/testbed"
+)
+
+// TestInChromium is everything that a browser is needed for. One Chromium is
+// shared; each person has a private window.
+func TestInChromium(t *testing.T) {
+	chromium := testbed.StartChromium(t, testbed.ChromiumOptions{})
+	for _, part := range []struct {
+		name string
+		test func(*testing.T, *testbed.Browser)
+	}{
+		{"trap", trap},
+		{"foreign tenant", foreigner},
+		{"alias and delegate", exceptions},
+	} {
+		t.Run(part.name, func(t *testing.T) {
+			t.Parallel()
+			part.test(t, chromium)
+		})
+	}
+}
