@@ -289,3 +289,22 @@ func TestFetch_ReceivesWithinASecondFromDovecot(t *testing.T) {
 		})
 	}
 }
+
+func TestFetch_OneProcessWatchesAndAnotherTakesOver(t *testing.T) {
+	t.Parallel()
+	x := protocoltest.StartExchange(t)
+	h := protocoltest.NewHouse(t, x.Bench)
+	h.Add(t, protocoltest.Adele, nil)
+	t.Run("two processes, one connection", func(t *testing.T) {
+		follow(t, h, nil)
+		follow(t, h, nil)
+		deliver(t, x.Bench, protocoltest.Adele, "first")
+		awaitKept(t, h, "first")
+		if n := x.Connections(protocoltest.Adele).IMAP; n != 1 {
+			t.Errorf("%d connections", n)
+		}
+	})
+	follow(t, h, nil)
+	deliver(t, x.Bench, protocoltest.Adele, "second")
+	awaitKept(t, h, "first", "second")
+}
