@@ -74,7 +74,7 @@ func (k *Kind) Traits() provider.Traits {
 		Kind: Name, Title: "Microsoft 365", Clouds: names,
 		Prompts:       []provider.Prompt{provider.PromptLogin, provider.PromptSelectAccount, provider.PromptOmit},
 		Endpoints:     []string{endpointAuthority, endpointGraph, endpointIMAP, endpointPOP3, endpointSMTP},
-		RatePerMinute: 30, Connections: 3,
+		RatePerMinute: 30, Connections: 3, SavesSent: true,
 	}
 }
 
