@@ -48,7 +48,7 @@ func locate(folder string) place {
 		return place{room: folder, floor: 6, known: true}
 	case parts[0] != "internal" || len(parts) < 2:
 		return place{}
-	case slices.Contains([]string{"arch", "testbed", "crash"}, parts[1]) || slices.ContainsFunc(parts, suite):
+	case slices.Contains([]string{"arch", "testbed", "crash", "acceptance"}, parts[1]) || slices.ContainsFunc(parts, suite):
 		return place{room: strings.Join(parts[1:], "/"), tests: true, known: true}
 	default:
 		room, member := parts[1], false

@@ -151,6 +151,7 @@ var named = map[string]string{
 	"internal/testbed/":      "for tests only",
 	"internal/arch/":         "for tests only",
 	"internal/crash/":        "for tests only",
+	"internal/acceptance/":   "for tests only",
 	"sandbox/":               "it is one",
 }
 
