@@ -17,6 +17,9 @@ func TestInChromium(t *testing.T) {
 		{"trap", trap},
 		{"foreign tenant", foreigner},
 		{"alias and delegate", exceptions},
+		{"bad answers", badAnswers},
+		{"replayed answers", replays},
+		{"links", links},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			t.Parallel()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/fetch"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
@@ -86,6 +87,31 @@ func (v *visitor) authorize(link, user string) {
 	v.t.Helper()
 	v.press(link)
 	v.signInAtProvider(user)
+}
+
+// catchAnswer goes through a link, but stops the browser on its way back: it
+// gives the address that the provider sent it to, which nobody has opened yet.
+func (v *visitor) catchAnswer(link, user string) string {
+	v.t.Helper()
+	v.press(link)
+	v.awaitText("#signin", "Password")
+	ctx, cancel := context.WithTimeout(v.Context(), waitLimit)
+	defer cancel()
+	paused := chromedp.Events(ctx, fetch.RequestPaused)
+	_, err := chromedp.Call(ctx, fetch.Enable, fetch.EnableParams{Patterns: []*fetch.RequestPattern{{URLPattern: v.site.base + "/oauth/callback*"}}})
+	must(v.t, err)
+	v.signInAtProvider(user)
+	for request, err := range paused {
+		must(v.t, err)
+		// An answer without content leaves the browser where it is.
+		_, err = chromedp.Call(ctx, fetch.FulfillRequest, fetch.FulfillRequestParams{RequestID: request.RequestID, ResponseCode: 204})
+		must(v.t, err)
+		_, err = chromedp.Call(ctx, fetch.Disable, cdp.Empty{})
+		must(v.t, err)
+		return request.Request.URL
+	}
+	v.t.Fatal("the provider sent the browser nowhere")
+	return ""
 }
 
 // heading waits for a page of ours with this heading and gives all of its text.

@@ -76,7 +76,7 @@ func (p *Pages) ownerStart(w http.ResponseWriter, r *http.Request) {
 		p.fail(w, r, err)
 		return
 	}
-	http.SetCookie(w, attemptCookie(target.Query().Get("state"), started.Binding.Reveal()+"."+link, time.Until(started.ExpiresAt)))
+	http.SetCookie(w, attemptCookie(target.Query().Get("state"), started.Binding.Reveal()+"."+link, started.ExpiresAt.Sub(p.Now())))
 	// A form may only go to our own origin (form-action), and browsers hold every
 	// redirect after the form to that too, the provider's own ones included. So
 	// a page in between sends the browser on, by a header that needs no script.

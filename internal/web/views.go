@@ -28,12 +28,27 @@ func ago(now, at time.Time) string {
 	}
 	d := now.Sub(at)
 	if d < 0 {
-		return "in " + span(-d)
+		return "in " + span((-d).Round(unitOf(-d)))
 	}
 	if d < 5*time.Second {
 		return "just now"
 	}
 	return span(d) + " ago"
+}
+
+// unitOf is the unit in which a span is told. What is to come is rounded to it:
+// three days less a second are three days.
+func unitOf(d time.Duration) time.Duration {
+	switch {
+	case d < time.Minute:
+		return time.Second
+	case d < time.Hour:
+		return time.Minute
+	case d < 48*time.Hour:
+		return time.Hour
+	default:
+		return 24 * time.Hour
+	}
 }
 
 func span(d time.Duration) string {
