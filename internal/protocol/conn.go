@@ -118,7 +118,7 @@ func (c *Conn) Greeting(name string, ok func(line string) bool) (string, error) 
 	switch {
 	case strings.HasPrefix(line, "\x15\x03"):
 		f.ID, f.Text = "net.tls_port", fmt.Sprintf("%s speaks TLS from its first byte, but the connection was begun in plain text.", c.at)
-	case line != "":
+	case line != "" || err == nil: // an empty line is no greeting either
 		f.Text = fmt.Sprintf("%s is no %s server: it greets with “%s”%s.", c.at, name, fault.Shorten(line, 60), foreign(line))
 	case errors.As(err, &timeout) && timeout.Timeout() && c.at.TLS != TLSImplicit:
 		f.Text = fmt.Sprintf("%s accepts the connection and then says nothing. So does a server that expects TLS from the first byte.", c.at)

@@ -241,3 +241,21 @@ func TestOpen_EndsWithItsContext(t *testing.T) {
 		t.Fatalf("%v after %s", err, time.Since(start))
 	}
 }
+
+func FuzzReplies(f *testing.F) {
+	f.Add("* OK x\r\n* CAPABILITY IMAP4rev1 AUTH=XOAUTH2 SASL-IR\r\nT1 OK x\r\nT2 OK x\r\n* 1 EXISTS\r\nT3 OK [READ-ONLY] x\r\n")
+	f.Add("* OK [CAPABILITY IMAP4rev1 AUTH=OAUTHBEARER] x\r\n+ \r\n+ e30=\r\nT1 NO [AUTHENTICATIONFAILED] no\r\n")
+	f.Add("* BYE Request is throttled. Suggested Backoff Time: 1 milliseconds\r\n")
+	f.Add("* PREAUTH\r\n")
+	f.Fuzz(func(t *testing.T, said string) {
+		if len(said) > 20000 {
+			return
+		}
+		port := protocoltest.Script{Greeting: said + "CLOSE"}.Start(t)
+		start := time.Now()
+		err := imap.New().Probe(protocoltest.Context(t), plain(port), protocoltest.Owner(protocoltest.Adele), func(protocol.Step) {})
+		if err != nil && fault.KindOf(err) == fault.Internal || time.Since(start) > 10*time.Second {
+			t.Fatalf("after %s: %v", time.Since(start), err)
+		}
+	})
+}

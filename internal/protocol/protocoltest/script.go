@@ -11,7 +11,8 @@ import (
 // Script is a server that says what it was told to: a greeting, then for each
 // line that begins so (without case; for IMAP without its tag) the reply, in
 // which TAG stands for the line's tag. An empty reply closes the connection, and
-// one that ends in CLOSE does so after what stands before.
+// one that ends in CLOSE does so after what stands before; a greeting that ends
+// so is all the server ever says.
 type Script struct {
 	Greeting string
 	Replies  map[string]string
@@ -37,8 +38,12 @@ func (s Script) Start(t testing.TB) int {
 func (s Script) serve(conn net.Conn) {
 	defer func() { _ = conn.Close() }()
 	_ = conn.SetDeadline(time.Now().Add(Patience))
-	if _, err := conn.Write([]byte(s.Greeting)); err != nil {
+	greeting, last := strings.CutSuffix(s.Greeting, "CLOSE")
+	if _, err := conn.Write([]byte(greeting)); err != nil {
 		return
+	}
+	if half, ok := conn.(*net.TCPConn); ok && last { // it says no more, but listens: nothing that was said is lost
+		_ = half.CloseWrite()
 	}
 	in := bufio.NewReader(conn)
 	for {
