@@ -135,7 +135,7 @@ Then, on the same host:          mailgrant operator setup`,
 		id, title string
 		commands  []*cobra.Command
 	}{
-		{"run", "Running it:", []*cobra.Command{s.serve(), s.sandbox()}},
+		{"run", "Running it:", []*cobra.Command{s.demo(), s.serve(), s.sandbox()}},
 		{"resources", "What it knows:", []*cobra.Command{s.providers(), s.mailboxes(), s.webhooks(), s.apps(), s.operators()}},
 		{"connect", "Authorising a mailbox:", []*cobra.Command{s.authorize(), s.revoke(), s.pause(), s.resume()}},
 		{"look", "Why does mail not flow?", []*cobra.Command{s.test(), s.inspect(), s.events()}},
