@@ -35,6 +35,8 @@ type DovecotOptions struct {
 	UsernameAttribute string
 	// OpenIDConfigurationURL is echoed to clients whose OAUTHBEARER was refused.
 	OpenIDConfigurationURL string
+	// Mechanisms offered for access tokens; "xoauth2" and "oauthbearer" when empty.
+	Mechanisms []string
 	// Passwords lets these addresses in with PLAIN and LOGIN as well.
 	Passwords map[string]string
 }
@@ -253,7 +255,10 @@ func (d *Dovecot) configure(t testing.TB, options DovecotOptions) {
 	oauth := options.IntrospectionURL != "" || options.JWT != nil
 	mechanisms := []string{}
 	if oauth {
-		mechanisms = append(mechanisms, "xoauth2", "oauthbearer")
+		mechanisms = append(mechanisms, options.Mechanisms...)
+		if len(options.Mechanisms) == 0 {
+			mechanisms = append(mechanisms, "xoauth2", "oauthbearer")
+		}
 		writeFile(t, d.dir+"/oauth2.conf.ext", d.oauth2(t, options), 0o644)
 	}
 	if len(options.Passwords) > 0 {
