@@ -36,13 +36,17 @@ type failure struct {
 	text, remedy string
 	who          []string
 	retry        bool
-	outside      string
+	outside      string // what a server outside said
+	cause        string // what the operating system said
 }
 
 // tell writes a failure to the standard error.
 func (s *shell) tell(err error) {
 	f := s.explain(err)
 	s.remark("mailgrant: %s", plain(f.text))
+	if f.cause != "" {
+		s.remark("  The cause: %s", plain(f.cause))
+	}
 	if f.outside != "" {
 		s.remark("  The server outside said: %s", plain(f.outside))
 	}
@@ -65,7 +69,13 @@ func (s *shell) explain(err error) failure {
 	case errors.As(err, &p):
 		return problemFailure(p)
 	case errors.As(err, &f):
-		out := failure{text: f.Error(), remedy: f.Remedy, retry: f.Retry}
+		out := failure{text: f.Text, remedy: f.Remedy, retry: f.Retry}
+		if f.Field != "" {
+			out.text = f.Field + ": " + f.Text
+		}
+		if f.Err != nil {
+			out.cause = f.Err.Error()
+		}
 		for _, w := range f.Who {
 			out.who = append(out.who, string(w))
 		}

@@ -124,13 +124,13 @@ func exact(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05 MS
 func span(d time.Duration) string {
 	switch {
 	case d < time.Minute:
-		return fmt.Sprintf("%d s", int(d/time.Second))
+		return fmt.Sprintf("%d s", int(d.Round(time.Second)/time.Second))
 	case d < 2*time.Hour:
-		return fmt.Sprintf("%d min", int(d/time.Minute))
+		return fmt.Sprintf("%d min", int(d.Round(time.Minute)/time.Minute))
 	case d < 48*time.Hour:
-		return fmt.Sprintf("%d h", int(d/time.Hour))
+		return fmt.Sprintf("%d h", int(d.Round(time.Hour)/time.Hour))
 	}
-	return fmt.Sprintf("%d days", int(d/(24*time.Hour)))
+	return fmt.Sprintf("%d days", int(d.Round(24*time.Hour)/(24*time.Hour)))
 }
 
 // size says how many bytes.
