@@ -57,7 +57,7 @@ func (a *API) apps() {
 		out.APIKey = secret.Reveal()
 		return &Out[App]{out}, err
 	}, answers(http.StatusCreated))
-	register(a, "delete-app", http.MethodDelete, "/v1/apps/{name}", "Remove a program; its API key stops at once", tag, func(ctx context.Context, in *byName) (*Empty, error) {
+	register(a, "delete-app", http.MethodDelete, "/v1/apps/{name}", "Remove a program; its API key stops at once", tag, func(ctx context.Context, in *ByName) (*Empty, error) {
 		if err := caller(ctx).Allows(access.Manage, ""); err != nil {
 			return nil, err
 		}
@@ -131,7 +131,7 @@ func (a *API) webhooks() {
 	register(a, "create-webhook", http.MethodPost, "/v1/webhooks", "Add a webhook", tag, func(ctx context.Context, in *struct{ Body Webhook }) (*Out[Webhook], error) {
 		return save(ctx, in.Body, true)
 	}, answers(http.StatusCreated))
-	register(a, "get-webhook", http.MethodGet, "/v1/webhooks/{name}", "Show a webhook", tag, func(ctx context.Context, in *byName) (*Out[Webhook], error) {
+	register(a, "get-webhook", http.MethodGet, "/v1/webhooks/{name}", "Show a webhook", tag, func(ctx context.Context, in *ByName) (*Out[Webhook], error) {
 		if err := manage(ctx); err != nil {
 			return nil, err
 		}
@@ -139,7 +139,7 @@ func (a *API) webhooks() {
 		return &Out[Webhook]{webhookOut(w, seal.Secret{})}, err
 	})
 	register(a, "put-webhook", http.MethodPut, "/v1/webhooks/{name}", "Add or change a webhook", tag, func(ctx context.Context, in *struct {
-		byName
+		ByName
 		Body Webhook
 	},
 	) (*Out[Webhook], error) {
@@ -149,7 +149,7 @@ func (a *API) webhooks() {
 		in.Body.Name = in.Name
 		return save(ctx, in.Body, false)
 	})
-	register(a, "delete-webhook", http.MethodDelete, "/v1/webhooks/{name}", "Remove a webhook and what waits for it", tag, func(ctx context.Context, in *byName) (*Empty, error) {
+	register(a, "delete-webhook", http.MethodDelete, "/v1/webhooks/{name}", "Remove a webhook and what waits for it", tag, func(ctx context.Context, in *ByName) (*Empty, error) {
 		if err := manage(ctx); err != nil {
 			return nil, err
 		}

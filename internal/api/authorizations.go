@@ -33,8 +33,9 @@ type LinkState struct {
 	ExpiresAt   time.Time        `json:"expires_at"`
 }
 
-type byLink struct {
-	byAddress
+// ByLink is the path of an authorization link.
+type ByLink struct {
+	ByAddress
 	ID string `path:"id" maxLength:"64"`
 }
 
@@ -42,7 +43,7 @@ func (a *API) authorizations() {
 	const tag = "Authorizations"
 	register(a, "create-authorization", http.MethodPost, "/v1/mailboxes/{address}/authorizations", "Make the one-time link for the mailbox owner", tag,
 		func(ctx context.Context, in *struct {
-			byAddress
+			ByAddress
 			Body *LinkRequest `required:"false"`
 		},
 		) (*Out[NewLink], error) {
@@ -66,14 +67,14 @@ func (a *API) authorizations() {
 			return &Out[NewLink]{NewLink{ID: b.ID, URL: b.URL.Reveal(), ExpiresAt: b.ExpiresAt}}, err
 		}, answers(http.StatusCreated))
 	register(a, "get-authorization", http.MethodGet, "/v1/mailboxes/{address}/authorizations/{id}", "Where an authorization link stands", tag,
-		func(ctx context.Context, in *byLink) (*Out[LinkState], error) {
+		func(ctx context.Context, in *ByLink) (*Out[LinkState], error) {
 			l, err := a.link(ctx, in, access.Read)
 			return &Out[LinkState]{LinkState{
 				ID: l.ID, State: l.State, Attempts: l.Attempts, LastAttempt: l.LastAttempt, CreatedAt: l.CreatedAt, ExpiresAt: l.ExpiresAt,
 			}}, err
 		})
 	register(a, "cancel-authorization", http.MethodDelete, "/v1/mailboxes/{address}/authorizations/{id}", "Cancel a pending authorization link", tag,
-		func(ctx context.Context, in *byLink) (*Empty, error) {
+		func(ctx context.Context, in *ByLink) (*Empty, error) {
 			l, err := a.link(ctx, in, access.Manage)
 			if err != nil {
 				return nil, err
@@ -83,7 +84,7 @@ func (a *API) authorizations() {
 }
 
 // link gives a link of this mailbox; one of another is not found.
-func (a *API) link(ctx context.Context, in *byLink, r access.Right) (connect.Link, error) {
+func (a *API) link(ctx context.Context, in *ByLink, r access.Right) (connect.Link, error) {
 	m, err := a.find(ctx, in.Address, r)
 	if err != nil {
 		return connect.Link{}, err

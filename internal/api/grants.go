@@ -65,7 +65,7 @@ const defaultMinTTL = 5 * time.Minute
 func (a *API) grants() {
 	const tag = "Grants"
 	register(a, "get-grant", http.MethodGet, "/v1/mailboxes/{address}/grant", "Who authorised the mailbox, for what, until when", tag, a.getGrant)
-	register(a, "revoke-grant", http.MethodDelete, "/v1/mailboxes/{address}/grant", "End the grant and forget its tokens", tag, func(ctx context.Context, in *byAddress) (*Empty, error) {
+	register(a, "revoke-grant", http.MethodDelete, "/v1/mailboxes/{address}/grant", "End the grant and forget its tokens", tag, func(ctx context.Context, in *ByAddress) (*Empty, error) {
 		m, err := a.find(ctx, in.Address, access.Manage)
 		if err != nil {
 			return nil, err
@@ -88,7 +88,7 @@ type Rotation struct {
 }
 
 func (a *API) lendToken(ctx context.Context, in *struct {
-	byAddress
+	ByAddress
 	Body *TokenRequest `required:"false"`
 },
 ) (*Out[Token], error) {
@@ -114,7 +114,7 @@ func (a *API) lendToken(ctx context.Context, in *struct {
 	return &Out[Token]{Token{AccessToken: t.Reveal(), TokenType: "Bearer", ExpiresAt: expires, Resource: resource}}, err
 }
 
-func (a *API) getGrant(ctx context.Context, in *byAddress) (*Out[Grant], error) {
+func (a *API) getGrant(ctx context.Context, in *ByAddress) (*Out[Grant], error) {
 	m, err := a.find(ctx, in.Address, access.Read)
 	if err != nil {
 		return nil, err

@@ -71,14 +71,15 @@ type MessageQuery struct {
 	Mailbox string `query:"mailbox"`
 }
 
-type byID struct {
+// ByID is the path of what has an id.
+type ByID struct {
 	ID string `path:"id" maxLength:"64"`
 }
 
 func (a *API) mail() {
 	const in, out = "Messages", "Submissions"
 	register(a, "list-messages", http.MethodGet, "/v1/messages", "Received messages, newest first", in, a.listMessages)
-	register(a, "get-message", http.MethodGet, "/v1/messages/{id}", "A received message", in, func(ctx context.Context, p *byID) (*Out[fetch.Message], error) {
+	register(a, "get-message", http.MethodGet, "/v1/messages/{id}", "A received message", in, func(ctx context.Context, p *ByID) (*Out[fetch.Message], error) {
 		m, err := a.message(ctx, p.ID)
 		return &Out[fetch.Message]{m}, err
 	})
@@ -95,7 +96,7 @@ func (a *API) mail() {
 		o.SkipValidateBody = true
 	})
 	register(a, "list-submissions", http.MethodGet, "/v1/submissions", "Submissions, newest first", out, a.listSubmissions)
-	register(a, "get-submission", http.MethodGet, "/v1/submissions/{id}", "Where a submission stands", out, func(ctx context.Context, p *byID) (*Out[Submission], error) {
+	register(a, "get-submission", http.MethodGet, "/v1/submissions/{id}", "Where a submission stands", out, func(ctx context.Context, p *ByID) (*Out[Submission], error) {
 		s, err := a.Reads.Submission(ctx, p.ID)
 		if err != nil {
 			return nil, err
@@ -160,7 +161,7 @@ func (a *API) raw(ctx context.Context, id string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(r, 2*maxMessage))
 }
 
-func (a *API) rawMessage(ctx context.Context, p *byID) (*huma.StreamResponse, error) {
+func (a *API) rawMessage(ctx context.Context, p *ByID) (*huma.StreamResponse, error) {
 	raw, err := a.raw(ctx, p.ID)
 	if err != nil {
 		return nil, err
@@ -169,7 +170,7 @@ func (a *API) rawMessage(ctx context.Context, p *byID) (*huma.StreamResponse, er
 }
 
 func (a *API) attachment(ctx context.Context, p *struct {
-	byID
+	ByID
 	N int `path:"n" minimum:"0" maximum:"10000"`
 },
 ) (*huma.StreamResponse, error) {

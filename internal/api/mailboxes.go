@@ -120,8 +120,10 @@ func (m Mailbox) settings(when connect.When) (connect.MailboxSettings, error) {
 	return s, nil
 }
 
-// byAddress is the path of what belongs to a mailbox.
-type byAddress struct {
+// ByAddress is the path of what belongs to a mailbox. It is exported, as the
+// others of its sort are, because the framework passes over embedded types that
+// are not.
+type ByAddress struct {
 	Address string `path:"address" maxLength:"300"`
 }
 
@@ -148,12 +150,12 @@ func (a *API) mailboxes() {
 	register(a, "create-mailbox", http.MethodPost, "/v1/mailboxes", "Add a mailbox", tag, func(ctx context.Context, in *struct{ Body Mailbox }) (*Out[Mailbox], error) {
 		return save(ctx, in.Body, "", connect.OnlyCreate)
 	}, answers(http.StatusCreated))
-	register(a, "get-mailbox", http.MethodGet, "/v1/mailboxes/{address}", "Show a mailbox", tag, func(ctx context.Context, in *byAddress) (*Out[Mailbox], error) {
+	register(a, "get-mailbox", http.MethodGet, "/v1/mailboxes/{address}", "Show a mailbox", tag, func(ctx context.Context, in *ByAddress) (*Out[Mailbox], error) {
 		m, err := a.find(ctx, in.Address, access.Read)
 		return &Out[Mailbox]{mailboxOut(m)}, err
 	})
 	register(a, "put-mailbox", http.MethodPut, "/v1/mailboxes/{address}", "Add or change a mailbox", tag, func(ctx context.Context, in *struct {
-		byAddress
+		ByAddress
 		Body Mailbox
 	},
 	) (*Out[Mailbox], error) {
@@ -163,21 +165,21 @@ func (a *API) mailboxes() {
 		}
 		return save(ctx, in.Body, in.Address, connect.OnlyUpdate)
 	})
-	register(a, "delete-mailbox", http.MethodDelete, "/v1/mailboxes/{address}", "Remove a mailbox with its grant and its received messages", tag, func(ctx context.Context, in *byAddress) (*Empty, error) {
+	register(a, "delete-mailbox", http.MethodDelete, "/v1/mailboxes/{address}", "Remove a mailbox with its grant and its received messages", tag, func(ctx context.Context, in *ByAddress) (*Empty, error) {
 		m, err := a.find(ctx, in.Address, access.Manage)
 		if err != nil {
 			return nil, err
 		}
 		return &Empty{}, a.Connect.Mailboxes.Delete(ctx, m.Address, caller(ctx).Actor)
 	})
-	register(a, "pause-mailbox", http.MethodPost, "/v1/mailboxes/{address}/pause", "Stop receiving and sending; the grant is kept alive", tag, func(ctx context.Context, in *byAddress) (*Empty, error) {
+	register(a, "pause-mailbox", http.MethodPost, "/v1/mailboxes/{address}/pause", "Stop receiving and sending; the grant is kept alive", tag, func(ctx context.Context, in *ByAddress) (*Empty, error) {
 		m, err := a.find(ctx, in.Address, access.Manage)
 		if err != nil {
 			return nil, err
 		}
 		return &Empty{}, a.Connect.Mailboxes.Pause(ctx, m.Address, caller(ctx).Actor)
 	})
-	register(a, "resume-mailbox", http.MethodPost, "/v1/mailboxes/{address}/resume", "Go on with a paused mailbox", tag, func(ctx context.Context, in *byAddress) (*Empty, error) {
+	register(a, "resume-mailbox", http.MethodPost, "/v1/mailboxes/{address}/resume", "Go on with a paused mailbox", tag, func(ctx context.Context, in *ByAddress) (*Empty, error) {
 		m, err := a.find(ctx, in.Address, access.Manage)
 		if err != nil {
 			return nil, err

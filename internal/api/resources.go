@@ -97,8 +97,8 @@ func (p Provider) settings(when connect.When) (connect.ProviderSettings, error) 
 	return s, nil
 }
 
-// byName is the path of a named resource.
-type byName struct {
+// ByName is the path of a named resource.
+type ByName struct {
 	Name string `path:"name" maxLength:"63"`
 }
 
@@ -133,7 +133,7 @@ func (a *API) providers() {
 	register(a, "create-provider", http.MethodPost, "/v1/providers", "Add a provider", tag, func(ctx context.Context, in *struct{ Body Provider }) (*Out[Provider], error) {
 		return save(ctx, in.Body, connect.OnlyCreate)
 	}, answers(http.StatusCreated))
-	register(a, "get-provider", http.MethodGet, "/v1/providers/{name}", "Show a provider", tag, func(ctx context.Context, in *byName) (*Out[Provider], error) {
+	register(a, "get-provider", http.MethodGet, "/v1/providers/{name}", "Show a provider", tag, func(ctx context.Context, in *ByName) (*Out[Provider], error) {
 		if err := manage(ctx); err != nil {
 			return nil, err
 		}
@@ -141,7 +141,7 @@ func (a *API) providers() {
 		return &Out[Provider]{a.providerOut(r)}, err
 	})
 	register(a, "put-provider", http.MethodPut, "/v1/providers/{name}", "Add or change a provider", tag, func(ctx context.Context, in *struct {
-		byName
+		ByName
 		Body Provider
 	},
 	) (*Out[Provider], error) {
@@ -151,13 +151,13 @@ func (a *API) providers() {
 		in.Body.Name = in.Name
 		return save(ctx, in.Body, connect.Whichever)
 	})
-	register(a, "delete-provider", http.MethodDelete, "/v1/providers/{name}", "Remove a provider that no mailbox uses", tag, func(ctx context.Context, in *byName) (*Empty, error) {
+	register(a, "delete-provider", http.MethodDelete, "/v1/providers/{name}", "Remove a provider that no mailbox uses", tag, func(ctx context.Context, in *ByName) (*Empty, error) {
 		if err := manage(ctx); err != nil {
 			return nil, err
 		}
 		return &Empty{}, a.Connect.Providers.Delete(ctx, in.Name, caller(ctx).Actor)
 	})
-	register(a, "verify-provider", http.MethodPost, "/v1/providers/{name}/verify", "Ask the provider whether the settings can work", tag, func(ctx context.Context, in *byName) (*Empty, error) {
+	register(a, "verify-provider", http.MethodPost, "/v1/providers/{name}/verify", "Ask the provider whether the settings can work", tag, func(ctx context.Context, in *ByName) (*Empty, error) {
 		if err := manage(ctx); err != nil {
 			return nil, err
 		}

@@ -40,7 +40,7 @@ func (a *API) tests() {
 }
 
 func (a *API) test(ctx context.Context, in *struct {
-	byAddress
+	ByAddress
 	Accept string       `header:"Accept"`
 	Body   *TestRequest `required:"false"`
 },
