@@ -64,6 +64,9 @@ func (k *Kind) Redeem(ctx context.Context, reg provider.Registration, back provi
 	if err != nil {
 		return provider.Tokens{}, err
 	}
+	if err := k.responseIssuer(ctx, reg, back.Issuer); err != nil {
+		return provider.Tokens{}, err
+	}
 	asked := resources[0]
 	answer, err := endpoint.Redeem(ctx, back.Code, back.CodeVerifier, reg.RedirectURI, tokenScopes(asked.Scopes, identityScopes()...))
 	if err != nil {
@@ -76,6 +79,21 @@ func (k *Kind) Redeem(ctx context.Context, reg provider.Registration, back provi
 	tokens := k.tokens(answer, asked)
 	tokens.Subject = subject
 	return tokens, nil
+}
+
+// responseIssuer judges the iss parameter of the authorization response before
+// the code is sent anywhere (RFC 9207, 2.4). Under common and organizations any
+// tenant of this authority may be named; which one it has to be shows with the
+// ID token.
+func (k *Kind) responseIssuer(ctx context.Context, reg provider.Registration, iss string) error {
+	metadata, _, err := k.tenant(ctx, reg, reg.Tenant, "tenant")
+	if err != nil {
+		return err
+	}
+	if id, own := siteOf(reg.Record).tenantID(iss); own && id != "" && multiTenant(reg.Tenant) {
+		metadata.Issuer = iss
+	}
+	return oauth.CheckResponseIssuer(metadata, iss)
 }
 
 func (k *Kind) tokens(answer oauth.TokenResponse, asked provider.Resource) provider.Tokens {

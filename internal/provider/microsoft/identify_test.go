@@ -80,6 +80,39 @@ func TestRedeem_BelievesOnlyTheTenantItself(t *testing.T) {
 	}
 }
 
+func TestRedeem_SendsNoCodeForAnotherServersAnswer(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		tenant string
+		iss    func(e *entra) string
+		sent   bool // the code may go to the token endpoint
+		id     string
+	}{
+		{"no issuer where none is promised", domain, func(*entra) string { return "" }, true, ""},
+		{"the tenant's own issuer", domain, func(e *entra) string { return e.URL + "/" + home + "/v2.0" }, true, ""},
+		{"a tenant of the authority under common", "common", func(e *entra) string { return e.URL + "/" + home + "/v2.0" }, true, ""},
+		{"another server", domain, func(*entra) string { return "https://evil.example" }, false, "oauth.wrong_issuer"},
+		{"another server under common", "common", func(*entra) string { return "https://evil.example/" + home + "/v2.0" }, false, "oauth.wrong_issuer"},
+		{"another tenant", domain, func(e *entra) string { return e.URL + "/" + elsewhere + "/v2.0" }, false, "oauth.wrong_issuer"},
+		{"the placeholder where a tenant is set", domain, func(e *entra) string { return e.URL + "/{tenantid}/v2.0" }, false, "oauth.wrong_issuer"},
+		{"another tenant than the ID token's, under common", "common", func(e *entra) string { return e.URL + "/" + elsewhere + "/v2.0" }, true, "oauth.wrong_issuer"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			e := startEntra(t)
+			e.reg.Tenant = c.tenant
+			tokens, err := e.redeemFrom(t, c.iss(e))
+			if sent := len(e.asked) > 0; sent != c.sent {
+				t.Errorf("the code was sent: %v", sent)
+			}
+			if c.id == "" && err != nil || c.id != "" && (!fault.Has(err, c.id) || !tokens.RefreshToken.IsZero()) {
+				t.Errorf("%v, want %q", err, c.id)
+			}
+		})
+	}
+}
+
 func TestIdentify(t *testing.T) {
 	t.Parallel()
 	good := map[string]any{"id": person, "mail": "Desk@" + domain, "userPrincipalName": "sd@" + domain, "proxyAddresses": []string{"SMTP:Desk@" + domain, "smtp:help@" + domain, "X500:/o=x", "sip:x@" + domain}}

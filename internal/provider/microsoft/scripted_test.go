@@ -95,8 +95,14 @@ func startEntra(t *testing.T) *entra {
 
 func (e *entra) redeem(t *testing.T) (provider.Tokens, error) {
 	t.Helper()
+	return e.redeemFrom(t, "")
+}
+
+// redeemFrom redeems an answer that names its issuer.
+func (e *entra) redeemFrom(t *testing.T, iss string) (provider.Tokens, error) {
+	t.Helper()
 	return e.kind.Redeem(t.Context(), e.reg, provider.Redemption{
-		Code: seal.NewSecret(marker + "-code"), CodeVerifier: seal.NewSecret(marker + "-verifier"), Nonce: "n-1",
+		Code: seal.NewSecret(marker + "-code"), CodeVerifier: seal.NewSecret(marker + "-verifier"), Nonce: "n-1", Issuer: iss,
 		Uses: []provider.Use{provider.UseIMAP, provider.UseSMTP, provider.UseIdentity},
 	})
 }
