@@ -20,6 +20,9 @@ func TestInChromium(t *testing.T) {
 		{"bad answers", badAnswers},
 		{"replayed answers", replays},
 		{"links", links},
+		{"sign-in", signInPages},
+		{"mailboxes", mailboxPages},
+		{"keyboard", keyboard},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			t.Parallel()

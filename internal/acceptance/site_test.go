@@ -200,7 +200,9 @@ func (s *site) setupLink(t *testing.T) string {
 	return s.base + "/setup/" + secret.Reveal()
 }
 
-func (s *site) mailboxPage(address string) string { return s.base + "/mailboxes/" + url.PathEscape(address) }
+func (s *site) mailboxPage(address string) string {
+	return s.base + "/mailboxes/" + url.PathEscape(address)
+}
 
 func must(t testing.TB, err error) {
 	t.Helper()

@@ -3,6 +3,7 @@ package acceptance_test
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/fetch"
+	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
@@ -196,6 +198,19 @@ func (v *visitor) withoutScripts() {
 		_, err := cdp.Call(ctx, tab, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
 		return err
 	}))
+}
+
+// enter is the key that follows a link and presses a button.
+const enter = kb.Enter
+
+// address is where the browser's requests come from.
+func (v *visitor) address() netip.Addr { return netip.MustParseAddr("127.0.0.1") }
+
+// forgetCookies is what happens when a session ends.
+func (v *visitor) forgetCookies() {
+	v.t.Helper()
+	_, err := chromedp.Call(v.Context(), network.ClearBrowserCookies, cdp.Empty{})
+	must(v.t, err)
 }
 
 // clean fails when the address still holds the provider's answer, or a page had

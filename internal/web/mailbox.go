@@ -34,10 +34,10 @@ func pauseVerb(paused bool) string {
 }
 
 func rungTime(d time.Duration) string {
-	if d == 0 {
+	if d = d.Round(time.Millisecond); d == 0 {
 		return ""
 	}
-	return d.Round(time.Millisecond).String()
+	return d.String()
 }
 
 // list shows mailboxes, those that need attention first.
@@ -279,7 +279,7 @@ func (p *Pages) mailboxTest(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	v.OK = err == nil
-	if r.Header.Get("HX-Request") == "true" {
+	if partial(r) {
 		p.show(w, r, http.StatusOK, ladder(v))
 		return
 	}

@@ -42,9 +42,10 @@ func (p *Pages) ownerView(r *http.Request, link string, d connect.Description) o
 		Permissions: d.Permissions, AttemptsLeft: d.AttemptsLeft, Expires: d.ExpiresAt, SignOut: d.SignOutURL,
 	}
 	if o := d.Last; o != nil {
+		text, unstored := strings.CutSuffix(o.Text, " Nothing was stored.")
 		v.Last = &outcomeView{
 			OK: o.OK, Mismatch: o.Verdict == mailbox.VerdictMismatch && o.SignedIn != "", Expected: o.Expected, SignedIn: o.SignedIn,
-			Text: o.Text, Remedy: o.Remedy, Reference: o.Reference, Verdict: o.Text, Pending: o.OK && o.Cause != "",
+			Guided: o.Cause == "connect.wrong_person", Text: text, Unstored: unstored, Remedy: o.Remedy, Reference: o.Reference, Verdict: o.Text, Pending: o.OK && o.Cause != "",
 		}
 	}
 	if d.State == connect.LinkPending {

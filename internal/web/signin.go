@@ -21,6 +21,12 @@ func (p *Pages) signedIn(next http.Handler) http.Handler {
 		name := p.sessions.GetString(r.Context(), sessionOperator)
 		if name == "" {
 			target := "/login/local"
+			if partial(r) {
+				// A redirect would be followed unseen and its page put into this one.
+				w.Header().Set("HX-Redirect", target)
+				w.WriteHeader(http.StatusUnauthorized)
+				return
+			}
 			if r.Method == http.MethodGet && r.URL.Path != "/" {
 				target += "?next=" + escapeQuery(r.URL.Path)
 			}
@@ -42,7 +48,7 @@ func (p *Pages) signInShow(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "/", http.StatusSeeOther)
 		return
 	}
-	p.show(w, r, http.StatusOK, signInPage(signInView{frame: p.frame(r, "Sign in"), Next: localPath(r.URL.Query().Get("next"))}))
+	p.show(w, r, http.StatusOK, signInPage(signInView{frame: p.narrow(r, "Sign in"), Next: localPath(r.URL.Query().Get("next"))}))
 }
 
 func (p *Pages) signIn(w http.ResponseWriter, r *http.Request) {
@@ -59,7 +65,7 @@ func (p *Pages) signIn(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		p.show(w, r, status(f), signInPage(signInView{
-			frame: p.frame(r, "Sign in"), Name: fault.Shorten(name, 64), Next: next, Problem: f.Text, Remedy: f.Remedy,
+			frame: p.narrow(r, "Sign in"), Name: fault.Shorten(name, 64), Next: next, Problem: f.Text, Remedy: f.Remedy,
 		}))
 		return
 	}
@@ -91,7 +97,7 @@ func (p *Pages) setupShow(w http.ResponseWriter, r *http.Request) {
 		p.fail(w, r, err)
 		return
 	}
-	v := setupView{frame: p.frame(r, "Set up"), Link: link, Spent: !good}
+	v := setupView{frame: p.narrow(r, "Set up"), Link: link, Spent: !good}
 	code := http.StatusOK
 	if v.Spent {
 		code = http.StatusGone
@@ -113,10 +119,10 @@ func (p *Pages) setup(w http.ResponseWriter, r *http.Request) {
 	f := fault.Of(err)
 	switch {
 	case fault.Has(err, "setup.spent"):
-		p.show(w, r, http.StatusGone, setupPage(setupView{frame: p.frame(r, "Set up"), Spent: true}))
+		p.show(w, r, http.StatusGone, setupPage(setupView{frame: p.narrow(r, "Set up"), Spent: true}))
 	case f.Kind == fault.Invalid:
 		p.show(w, r, http.StatusUnprocessableEntity, setupPage(setupView{
-			frame: p.frame(r, "Set up"), Link: link, Name: fault.Shorten(name, 64), Field: f.Field, Problem: f.Text, Remedy: f.Remedy,
+			frame: p.narrow(r, "Set up"), Link: link, Name: fault.Shorten(name, 64), Field: f.Field, Problem: f.Text, Remedy: f.Remedy,
 		}))
 	default:
 		p.fail(w, r, err)

@@ -2,16 +2,18 @@ package web
 
 import (
 	"fmt"
+	"strings"
 	"time"
+
+	"github.com/a-h/templ"
 )
 
 // frame is what every page shares.
 type frame struct {
 	Title    string
 	Operator string // who is signed in; empty on pages without sign-in
-	Active   string // navigation entry
+	Narrow   bool   // a form of few fields
 	Assets   assetURLs
-	CSRF     string
 }
 
 // assetURLs are the addresses of the embedded files; Styled is false in a
@@ -213,9 +215,11 @@ type outcomeView struct {
 	OK        bool
 	Pending   bool // quarantined: verified later
 	Mismatch  bool
+	Guided    bool // the steps on the page say what to do
 	Expected  string
 	SignedIn  string
-	Text      string
+	Text      string // without the assurance that nothing was stored
+	Unstored  bool   // nothing was stored
 	Remedy    string
 	Reference string
 	Verdict   string
@@ -228,4 +232,9 @@ type problemView struct {
 	Text      string
 	Remedy    string
 	Reference string
+}
+
+// breakable is HTML of a text that may be broken before an @.
+func breakable(text string) string {
+	return strings.ReplaceAll(templ.EscapeString(text), "@", "<wbr>@")
 }

@@ -170,6 +170,13 @@ func (p *Pages) frame(r *http.Request, title string) frame {
 	return f
 }
 
+// narrow is the frame of a page with a small form.
+func (p *Pages) narrow(r *http.Request, title string) frame {
+	f := p.frame(r, title)
+	f.Narrow = true
+	return f
+}
+
 // show renders into memory first, so that a failure never leaves half a page.
 func (p *Pages) show(w http.ResponseWriter, r *http.Request, status int, c templ.Component) {
 	var b bytes.Buffer
@@ -190,10 +197,17 @@ func (p *Pages) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if f.Kind == fault.Internal {
 		p.Logger.ErrorContext(r.Context(), "a page failed", "path", r.Pattern, "error", err)
 	}
+	if partial(r) {
+		p.show(w, r, status(f), alert("danger", heading(f), f.Text, f.Remedy))
+		return
+	}
 	p.show(w, r, status(f), problemPage(problemView{
 		frame: p.frame(r, "That did not work"), Heading: heading(f), Text: f.Text, Remedy: f.Remedy, Reference: f.Detail.CorrelationID,
 	}))
 }
+
+// partial says that a script asked, for a part of a page.
+func partial(r *http.Request) bool { return r.Header.Get("HX-Request") == "true" }
 
 func heading(f *fault.Error) string {
 	switch f.Kind {
