@@ -81,7 +81,7 @@ type SetupLink struct {
 
 // Webhook is a webhook as programs see and write it.
 type Webhook struct {
-	Name      string    `json:"name"`
+	Name      string    `json:"name" required:"false" doc:"With PUT the one of the path, when left out."`
 	URL       string    `json:"url"`
 	Secret    string    `json:"secret,omitempty" doc:"Write-only, but for a generated one, which is shown once." maxLength:"1024"`
 	Events    []string  `json:"events"`

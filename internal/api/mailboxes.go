@@ -15,7 +15,7 @@ import (
 
 // Mailbox is a mailbox as programs see and write it.
 type Mailbox struct {
-	Address           string   `json:"address" maxLength:"254"`
+	Address           string   `json:"address" required:"false" maxLength:"254" doc:"With PUT the one of the path, when left out."`
 	Provider          string   `json:"provider"`
 	GrantType         string   `json:"grant_type,omitempty"`
 	Profile           string   `json:"profile,omitempty"`

@@ -15,7 +15,7 @@ import (
 
 // Provider is a provider as programs see and write it.
 type Provider struct {
-	Name          string            `json:"name" maxLength:"63"`
+	Name          string            `json:"name" required:"false" maxLength:"63" doc:"With PUT the one of the path, when left out."`
 	Kind          string            `json:"kind" doc:"The sort of provider; a wrong one is refused with the list of those there are."`
 	Tenant        string            `json:"tenant,omitempty"`
 	Cloud         string            `json:"cloud,omitempty"`
