@@ -39,7 +39,7 @@ func (h *house) moveIn(t *testing.T) (*store.Store, func(*broker.Options)) {
 	g := *h.store.grants["desk"]
 	g.Verdict, g.NextRefreshAt, g.ConnectedBy = mailbox.VerdictMatch, now.Add(time.Minute), "ops"
 	must(s.Adopt(t.Context(), connect.Adoption{
-		Grant: g, IfMailboxVersion: m.Version, Now: now,
+		Grant: g, IfMailboxVersion: m.Version, IfProviderVersion: 1, Now: now,
 		Events: []event.Event{event.New(now, event.GrantCreated, event.System(), "The mailbox has its first grant.").About(m.ID, m.Address)},
 	}))
 	return s, func(o *broker.Options) { o.Store = s }
@@ -160,7 +160,7 @@ func TestOnTheRealStore(t *testing.T) {
 			b := h.broker("a", onDisk)
 			lend(t, b)
 			ended := event.New(time.Now(), event.GrantRevoked, event.System(), "Ended.").About("desk", "desk@contoso.example")
-			if err := s.EndGrant(context.WithoutCancel(t.Context()), "desk", time.Now(), ended); err != nil {
+			if err := s.EndGrant(context.WithoutCancel(t.Context()), "desk", time.Now(), connect.EndGrant{Revoked: ended}); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(1100 * time.Millisecond)

@@ -20,6 +20,7 @@ func (f *finishing) adopt(ctx context.Context) error {
 	a, err := f.adoption(verified{
 		mailbox: f.mailbox, who: f.who.Subject, display: shown(f.who), verdict: f.binding.Verdict,
 		scopes: f.tokens.Scopes, refreshToken: f.tokens.RefreshToken, access: f.access, connectedBy: f.link.CreatedBy.Name,
+		providerVersion: f.reg.Version,
 	}, now)
 	if err != nil {
 		return err
@@ -48,9 +49,6 @@ func (f *finishing) adopt(ctx context.Context) error {
 // grant in place goes on as if nothing had happened.
 func (f *finishing) setAside(ctx context.Context, why error) error {
 	now, cause := f.needs.Now().UTC(), fault.Of(why)
-	if m, err := f.needs.Mailboxes.MailboxByID(ctx, f.mailbox.ID); err != nil || m.Version != f.mailbox.Version {
-		return errMailboxChanged(err)
-	}
 	f.quarantined = true
 	f.done = f.outcome(now, fmt.Sprintf("%s signed in, as expected. The mail server could not be asked yet whether the mailbox %s opens: %s Mailgrant keeps trying until %s.",
 		shown(f.who), f.mailbox.Address, cause.Text, clock(now.Add(quarantineLife))), cause.ID)
@@ -66,7 +64,14 @@ func (f *finishing) setAside(ctx context.Context, why error) error {
 		Cause: cause.ID, CauseText: cause.Text,
 	}
 	e := f.event(now, event.GrantQuarantined, f.done.Text).Because(cause)
-	if err := f.needs.Grants.Quarantine(ctx, q, SpentLink{LinkID: f.link.ID, Outcome: f.done}, e); err != nil {
+	err = f.needs.Grants.SetAside(ctx, SetAside{
+		Quarantine: q, IfMailboxVersion: f.mailbox.Version, IfProviderVersion: f.reg.Version,
+		Link: SpentLink{LinkID: f.link.ID, Outcome: f.done}, Event: e,
+	})
+	if fault.Has(err, "mailbox.changed") {
+		return errMailboxChanged(err)
+	}
+	if err != nil {
 		return fmt.Errorf("store the quarantine of %s: %w", f.mailbox.Address, spentWords(err))
 	}
 	return nil
@@ -109,6 +114,8 @@ type verified struct {
 	access       []provider.Tokens
 	connectedBy  string
 	connectedAt  time.Time // zero: now
+	// providerVersion is that of the registration it was verified with.
+	providerVersion int64
 }
 
 // adoption seals the tokens for their rows.
@@ -123,7 +130,7 @@ func (l *Links) adoption(v verified, now time.Time) (Adoption, error) {
 			Scopes: v.scopes, ConnectedAt: v.connectedAt, ConnectedBy: v.connectedBy, RefreshToken: refreshToken,
 			NextRefreshAt: now, LastRefreshAt: now,
 		},
-		IfMailboxVersion: v.mailbox.Version, Now: now,
+		IfMailboxVersion: v.mailbox.Version, IfProviderVersion: v.providerVersion, Now: now,
 	}
 	if v.connectedAt.IsZero() {
 		a.Grant.ConnectedAt = now

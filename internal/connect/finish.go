@@ -1,6 +1,7 @@
 package connect
 
 import (
+	"bytes"
 	"context"
 	"crypto/subtle"
 	"fmt"
@@ -115,6 +116,9 @@ func (f *finishing) run(ctx context.Context, cb Callback) error {
 	var err error
 	if f.kind, f.reg, err = f.providers.Registration(ctx, f.mailbox.Provider); err != nil {
 		return err
+	}
+	if !bytes.Equal(f.attempt.Basis, basis(f.mailbox, f.reg)) {
+		return errMailboxChanged(nil)
 	}
 	if err := f.answer(cb); err != nil {
 		return err

@@ -275,6 +275,80 @@ func TestFinish_MailboxChangedWhileSigningIn(t *testing.T) {
 	b.nothingStored()
 }
 
+func TestFinish_SettingsChangedWhileAtTheProvider(t *testing.T) {
+	t.Parallel()
+	atProvider := func(change func(*connect.ProviderSettings)) func(*bench) {
+		return func(b *bench) {
+			s := contoso()
+			change(&s)
+			if _, _, err := b.Providers.Save(b.ctx, s, operator); err != nil {
+				b.t.Fatal(err)
+			}
+		}
+	}
+	for name, change := range map[string]func(*bench){
+		"another authorization server": atProvider(func(s *connect.ProviderSettings) { s.Record.Tenant = "other.example" }),
+		"another token endpoint":       atProvider(func(s *connect.ProviderSettings) { s.Record.Endpoints["token"] = "https://idp.example/v2/token" }),
+		"another redirect URI": atProvider(func(s *connect.ProviderSettings) {
+			s.Record.RedirectURI = "https://mailgrant.example/oauth_redirect.do"
+		}),
+		"another delegate": func(b *bench) {
+			m := servicedesk()
+			m.ActsAs = "delegate: " + adele
+			b.save(m)
+		},
+		"other uses": func(b *bench) {
+			m := servicedesk()
+			m.Send = nil
+			b.save(m)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			secret, _ := b.link(connect.LinkOptions{})
+			cb := b.start(secret)
+			change(b)
+			r, err := b.Links.Finish(b.ctx, cb)
+			wantFault(t, err, "mailbox.changed")
+			if len(b.idp.redeemed) > 0 {
+				t.Error("the code went to settings that did not ask for it")
+			}
+			if !r.RetryAllowed {
+				t.Error("the person may not start again")
+			}
+			b.nothingStored()
+		})
+	}
+}
+
+func TestFinish_ProviderChangedWhileSigningIn(t *testing.T) {
+	t.Parallel()
+	for name, fail := range map[string]*protocol.Step{
+		"not adopted":   nil,
+		"not set aside": {Name: "tcp", Err: &fault.Error{ID: "net.refused", Kind: fault.Temporary, Text: "No connection.", Retry: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			b.server.fail = fail
+			secret, _ := b.link(connect.LinkOptions{})
+			cb := b.start(secret)
+			b.idp.tokens.Resource = provider.ResourceGraph
+			b.idp.onRefresh = func() {
+				s := contoso()
+				s.Record.ClientID = "client-2"
+				if _, _, err := b.Providers.Save(b.ctx, s, operator); err != nil {
+					t.Error(err)
+				}
+			}
+			_, err := b.Links.Finish(b.ctx, cb)
+			wantFault(t, err, "mailbox.changed")
+			b.nothingStored()
+		})
+	}
+}
+
 func TestFinish_AttemptsAreCountedAndTheLastMayStillSucceed(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

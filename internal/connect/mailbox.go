@@ -62,43 +62,16 @@ func (b *Mailboxes) Save(ctx context.Context, in MailboxSettings, by event.Actor
 		s.Events = []event.Event{event.New(now, event.MailboxCreated, by, fmt.Sprintf("The mailbox %s was added.", m.Address)).About(m.ID, m.Address)}
 	} else {
 		change = Updated
-		reason := decisive(old, m)
-		s.Suspend = reason != ""
-		s.Events = []event.Event{event.New(now, event.MailboxUpdated, by, fmt.Sprintf("The mailbox %s was changed.", m.Address)).About(m.ID, m.Address)}
-		if s.Suspend {
-			s.Events, err = b.suspended(ctx, s.Events, m, reason, by)
-			if err != nil {
-				return mailbox.Mailbox{}, "", err
-			}
+		if reason := decisive(old, m); reason != "" {
+			s.Suspend = b.needs.suspension(reason, by)
 		}
+		s.Events = []event.Event{event.New(now, event.MailboxUpdated, by, fmt.Sprintf("The mailbox %s was changed.", m.Address)).About(m.ID, m.Address)}
 	}
 	if err := b.needs.Mailboxes.SaveMailbox(ctx, s); err != nil {
 		return mailbox.Mailbox{}, "", err
 	}
 	b.needs.Changed(m.ID)
-	if s.Suspend {
-		if err := b.needs.dropChanged(ctx, m, by); err != nil {
-			return mailbox.Mailbox{}, "", err
-		}
-	}
 	return m, change, nil
-}
-
-// suspended adds the event of a suspension where there is a grant to suspend.
-func (b *Mailboxes) suspended(ctx context.Context, events []event.Event, m mailbox.Mailbox, reason string, by event.Actor) ([]event.Event, error) {
-	g, err := b.needs.Grants.Grant(ctx, m.ID)
-	switch {
-	case fault.Has(err, "grant.none"):
-		return events, nil
-	case err != nil:
-		return nil, err
-	case g.State != mailbox.GrantActive:
-		return events, nil
-	}
-	e := event.New(b.needs.Now(), event.GrantSuspended, by, fmt.Sprintf("The grant of %s is suspended because %s; it works again once the mailbox is authorised anew.", m.Address, reason)).
-		About(m.ID, m.Address)
-	e.Remedy = "Make an authorization link and send it to " + m.Principal() + "."
-	return append(events, e), nil
 }
 
 // decisive says, as half a sentence, which change puts the three-way binding in

@@ -19,8 +19,8 @@ type ProviderStore interface {
 	Providers(ctx context.Context) ([]provider.Record, error)
 	// SaveProvider inserts (IfVersion 0) or replaces record and secrets, only
 	// over the version that was read ("provider.changed", Conflict); inserting a name
-	// that exists is "provider.exists" (Conflict). With Suspend, active grants of its
-	// mailboxes become suspended.
+	// that exists is "provider.exists" (Conflict). With Suspend, the grants of its
+	// mailboxes are suspended in the same transaction.
 	SaveProvider(ctx context.Context, s SaveProvider) error
 	// DeleteProvider removes one that no mailbox uses ("provider.in_use", Conflict).
 	DeleteProvider(ctx context.Context, name string, e event.Event) error
@@ -42,8 +42,17 @@ type SaveProvider struct {
 	Record    provider.Record // Version already raised
 	Secrets   []SealedSecret
 	IfVersion int64
-	Suspend   bool
+	Suspend   *Suspension // nil: no grant is touched
 	Event     event.Event
+}
+
+// Suspension is what a decisive change does to the mailboxes it is about:
+// active grants become suspended, and authorizations that wait in quarantine are
+// dropped, because both were verified against what was before. The functions
+// give the event of each.
+type Suspension struct {
+	Suspended func(mailbox.Mailbox) event.Event
+	Dropped   func(m mailbox.Mailbox, display string) event.Event // display: who had signed in
 }
 
 // MailboxStore keeps mailboxes.
@@ -57,7 +66,7 @@ type MailboxStore interface {
 	Mailboxes(ctx context.Context, after string, limit int) ([]Listed, error)
 	// SaveMailbox inserts (IfVersion 0) or replaces; "mailbox.exists" and
 	// "mailbox.changed" (Conflict) as for providers; "provider.unknown" when its provider
-	// is gone. With Suspend, an active grant becomes suspended in the same transaction.
+	// is gone. With Suspend, its grant is suspended in the same transaction.
 	SaveMailbox(ctx context.Context, s SaveMailbox) error
 	// DeleteMailbox removes it with grant, cursors, messages and links.
 	DeleteMailbox(ctx context.Context, id string, e event.Event) error
@@ -67,7 +76,7 @@ type MailboxStore interface {
 type SaveMailbox struct {
 	Mailbox   mailbox.Mailbox // Version already raised
 	IfVersion int64
-	Suspend   bool
+	Suspend   *Suspension // nil: its grant is not touched
 	Events    []event.Event
 }
 
@@ -104,7 +113,8 @@ type LinkStore interface {
 	// (Conflict); "attempt.unknown" (NotFound) when the state is none of ours.
 	TakeAttempt(ctx context.Context, stateHash []byte, now time.Time) (Attempt, Link, error)
 	// RefuseAttempt records how an attempt failed, as the link's last attempt;
-	// the link becomes refused when its attempts are used up.
+	// the link becomes refused when its attempts are used up. One that was granted
+	// or cancelled meanwhile keeps what it ended with.
 	RefuseAttempt(ctx context.Context, r Refusal) error
 	// CancelLink ends a pending link; "link.spent" (Conflict) otherwise.
 	CancelLink(ctx context.Context, id string, e event.Event) error
@@ -167,6 +177,7 @@ type Attempt struct {
 	Verifier    seal.Sealed // PKCE code verifier, sealed to seal.Where("attempt", ID, "verifier")
 	Nonce       seal.Sealed // sealed to seal.Where("attempt", ID, "nonce")
 	Prompt      string      // the prompt that was sent
+	Basis       []byte      // SHA-256 of the settings that the request was made from
 	CreatedAt   time.Time
 	ExpiresAt   time.Time
 }
@@ -187,33 +198,39 @@ type GrantStore interface {
 	// Adopt makes a verified authorization the grant: it replaces what was
 	// there, raises the fence (so that a refresh under way cannot overwrite
 	// it), stores access tokens, spends the link, removes a quarantine row and
-	// writes the events. It refuses with "mailbox.changed" (Conflict) when the mailbox is
-	// no longer at IfMailboxVersion.
+	// writes the events. It refuses with "mailbox.changed" (Conflict) when the mailbox or
+	// its provider is no longer at the version it was verified against, and with
+	// "quarantine.none" (NotFound) when it comes from a quarantine row that is gone or
+	// was replaced.
 	Adopt(ctx context.Context, a Adoption) error
-	// Quarantine stores or replaces the mailbox's quarantine row, spends the
-	// link and writes the event; an existing grant is not touched.
-	Quarantine(ctx context.Context, q mailbox.Quarantine, spent SpentLink, e event.Event) error
+	// SetAside stores or replaces the mailbox's quarantine row, spends the link
+	// and writes the event; an existing grant is not touched. It refuses with
+	// "mailbox.changed" as Adopt does.
+	SetAside(ctx context.Context, s SetAside) error
 	// QuarantineOf gives a mailbox's quarantine row; nil when there is none.
 	QuarantineOf(ctx context.Context, mailboxID string) (*mailbox.Quarantine, error)
 	// DueQuarantines lists rows whose NextTryAt has come.
 	DueQuarantines(ctx context.Context, now time.Time, limit int) ([]mailbox.Quarantine, error)
-	// RetryQuarantine moves NextTryAt on and counts the try.
-	RetryQuarantine(ctx context.Context, mailboxID string, nextTryAt time.Time, cause, text string) error
-	// DropQuarantine removes the row with its event.
-	DropQuarantine(ctx context.Context, mailboxID string, e event.Event) error
-	// EndGrant moves the grant to revoked and forgets its tokens, with the event.
-	EndGrant(ctx context.Context, mailboxID string, now time.Time, e event.Event) error
+	// EndGrant moves the grant to revoked and forgets its tokens and those in
+	// quarantine, with the events of what was there; "grant.none" when nothing was.
+	EndGrant(ctx context.Context, mailboxID string, now time.Time, e EndGrant) error
 }
 
-// QuarantineStore keeps two processes from trying the same quarantined
-// authorization at once, and keeps what a try rotated.
+// QuarantineStore looks after the rows in quarantine. It keeps two processes
+// from trying the same one at once, and each method changes only the row that it
+// is given: one that is gone, or that a later authorization replaced, is
+// "quarantine.none" (NotFound).
 type QuarantineStore interface {
 	// ClaimQuarantine moves NextTryAt on to until, only while it is still what
-	// was seen; else it changes nothing and gives "work.leased" (Conflict):
-	// another process is at it, or the row is gone.
-	ClaimQuarantine(ctx context.Context, mailboxID string, seen, until time.Time) error
+	// it is in q; else it changes nothing and gives "work.leased" (Conflict): another
+	// process is at it, or the row is gone.
+	ClaimQuarantine(ctx context.Context, q mailbox.Quarantine, until time.Time) error
+	// RetryQuarantine moves NextTryAt on and counts the try.
+	RetryQuarantine(ctx context.Context, q mailbox.Quarantine, nextTryAt time.Time, cause, text string) error
 	// RotateQuarantine replaces the row's refresh token.
-	RotateQuarantine(ctx context.Context, mailboxID string, refreshToken seal.Sealed) error
+	RotateQuarantine(ctx context.Context, q mailbox.Quarantine, refreshToken seal.Sealed) error
+	// DropQuarantine removes the row with its event.
+	DropQuarantine(ctx context.Context, q mailbox.Quarantine, e event.Event) error
 }
 
 // SpentLink is the link an attempt came by, with how it ended.
@@ -224,12 +241,30 @@ type SpentLink struct {
 
 // Adoption is a verified authorization.
 type Adoption struct {
-	Grant            mailbox.Grant // without lease; the store raises the fence of the row it replaces
-	Access           []mailbox.AccessToken
-	IfMailboxVersion int64
-	Link             SpentLink // zero LinkID: released from quarantine
-	Now              time.Time
-	Events           []event.Event
+	Grant             mailbox.Grant // without lease; the store raises the fence of the row it replaces
+	Access            []mailbox.AccessToken
+	IfMailboxVersion  int64
+	IfProviderVersion int64
+	Link              SpentLink           // zero LinkID: released from quarantine
+	Released          *mailbox.Quarantine // the row it comes from; nil: from a callback
+	Now               time.Time
+	Events            []event.Event
+}
+
+// SetAside is an authorization to put into quarantine.
+type SetAside struct {
+	Quarantine        mailbox.Quarantine
+	IfMailboxVersion  int64
+	IfProviderVersion int64
+	Link              SpentLink
+	Event             event.Event
+}
+
+// EndGrant holds the events of an end: of the grant, and of an authorization
+// that waited in quarantine.
+type EndGrant struct {
+	Revoked event.Event
+	Dropped event.Event
 }
 
 // EventStore writes an event that accompanies no other change.

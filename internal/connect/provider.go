@@ -9,7 +9,6 @@ import (
 
 	"github.com/mailgrant/mailgrant/internal/event"
 	"github.com/mailgrant/mailgrant/internal/fault"
-	"github.com/mailgrant/mailgrant/internal/mailbox"
 	"github.com/mailgrant/mailgrant/internal/provider"
 	"github.com/mailgrant/mailgrant/internal/seal"
 )
@@ -92,13 +91,14 @@ func (p *Providers) Save(ctx context.Context, in ProviderSettings, by event.Acto
 	if !isNew && !changed && sameProvider(old, r) {
 		return old, Unchanged, nil
 	}
-	s := SaveProvider{Record: r, Secrets: secrets, IfVersion: old.Version, Suspend: !isNew && identityChanged(old, r)}
+	s := SaveProvider{Record: r, Secrets: secrets, IfVersion: old.Version}
 	s.Event = event.New(now, event.ProviderCreated, by, fmt.Sprintf("The provider %s was added.", r.Name)).With("provider", r.Name)
 	change := Created
 	if !isNew {
 		change = Updated
 		text := fmt.Sprintf("The provider %s was changed.", r.Name)
-		if s.Suspend {
+		if identityChanged(old, r) {
+			s.Suspend = p.needs.suspension("its provider "+r.Name+" was changed in what decides who signs in where", by)
 			text = fmt.Sprintf("The provider %s was changed in what decides who signs in where; the grants of its mailboxes are suspended until they are verified anew.", r.Name)
 		}
 		s.Event = event.New(now, event.ProviderUpdated, by, text).With("provider", r.Name)
@@ -107,16 +107,15 @@ func (p *Providers) Save(ctx context.Context, in ProviderSettings, by event.Acto
 		return provider.Record{}, "", err
 	}
 	if !isNew {
-		if err := p.follow(ctx, r.Name, s.Suspend, by); err != nil {
+		if err := p.tell(ctx, r.Name); err != nil {
 			return provider.Record{}, "", err
 		}
 	}
 	return r, change, nil
 }
 
-// follow tells of every mailbox at a changed provider. Where the grants were
-// suspended, authorizations that wait in quarantine are dropped too.
-func (p *Providers) follow(ctx context.Context, name string, suspended bool, by event.Actor) error {
+// tell says of every mailbox at a changed provider that it changed too.
+func (p *Providers) tell(ctx context.Context, name string) error {
 	const page = 200
 	after := ""
 	for {
@@ -126,18 +125,8 @@ func (p *Providers) follow(ctx context.Context, name string, suspended bool, by 
 		}
 		for _, l := range listed {
 			after = l.Mailbox.Address
-			if l.Mailbox.Provider != name {
-				continue
-			}
-			p.needs.Changed(l.Mailbox.ID)
-			if !suspended {
-				continue
-			}
-			if err := p.tellSuspended(ctx, l, by); err != nil {
-				return err
-			}
-			if err := p.needs.dropChanged(ctx, l.Mailbox, by); err != nil {
-				return err
+			if l.Mailbox.Provider == name {
+				p.needs.Changed(l.Mailbox.ID)
 			}
 		}
 		if len(listed) < page {
@@ -237,18 +226,6 @@ func sameProvider(a, b provider.Record) bool {
 		slices.EqualFunc(a.Profiles, b.Profiles, func(x, y provider.Profile) bool {
 			return x.Name == y.Name && x.GrantType == y.GrantType && slices.Equal(x.Scopes, y.Scopes)
 		})
-}
-
-// tellSuspended puts the suspension into the mailbox's own timeline.
-func (p *Providers) tellSuspended(ctx context.Context, l Listed, by event.Actor) error {
-	if l.State != mailbox.GrantSuspended {
-		return nil
-	}
-	m := l.Mailbox
-	e := event.New(p.needs.Now(), event.GrantSuspended, by, fmt.Sprintf("The grant of %s is suspended because its provider %s was changed in what decides who signs in where; it works again once the mailbox is authorised anew.", m.Address, m.Provider)).
-		About(m.ID, m.Address)
-	e.Remedy = "Make an authorization link and send it to " + m.Principal() + "."
-	return p.needs.Events.WriteEvent(ctx, e)
 }
 
 // List gives all providers by name, without secrets.

@@ -55,39 +55,45 @@ func (l *Links) Turn(ctx context.Context) error {
 	return err
 }
 
-// again tries one quarantined authorization: it is released, dropped or waits on.
+// again tries one quarantined authorization: it is released, dropped or waits
+// on. Where somebody ended or replaced it meanwhile, that holds.
 func (l *Links) again(ctx context.Context, q mailbox.Quarantine) error {
 	ctx, cancel := context.WithTimeout(ctx, finishTime)
 	defer cancel()
+	err := l.try(ctx, q)
+	if fault.Has(err, "quarantine.none") || fault.Has(err, "work.leased") || fault.Has(err, "mailbox.changed") {
+		return nil
+	}
+	return err
+}
+
+func (l *Links) try(ctx context.Context, q mailbox.Quarantine) error {
 	m, err := l.needs.Mailboxes.MailboxByID(ctx, q.MailboxID)
 	if err != nil {
 		return err
 	}
 	now := l.needs.Now().UTC()
 	if !now.Before(q.ExpiresAt) {
-		return l.drop(ctx, m, fmt.Sprintf("The mailbox %s could not be opened within %d hours, so the authorisation by %s was dropped. The last reason: %s",
+		return l.drop(ctx, q, m, fmt.Sprintf("The mailbox %s could not be opened within %d hours, so the authorisation by %s was dropped. The last reason: %s",
 			m.Address, int(quarantineLife/time.Hour), q.Display, q.CauseText), q.Cause)
 	}
 	if !fits(m, q.Verdict) {
-		return l.drop(ctx, m, fmt.Sprintf("The mailbox %s was changed while the authorisation by %s waited, so that it no longer fits; it was dropped.", m.Address, q.Display), "mailbox.changed")
+		return l.drop(ctx, q, m, fmt.Sprintf("The mailbox %s was changed while the authorisation by %s waited, so that it no longer fits; it was dropped.", m.Address, q.Display), "mailbox.changed")
 	}
-	if err := l.needs.Aside.ClaimQuarantine(ctx, m.ID, q.NextTryAt, now.Add(tryTime)); err != nil {
-		if fault.Has(err, "work.leased") {
-			return nil
-		}
+	if err := l.needs.Aside.ClaimQuarantine(ctx, q, now.Add(tryTime)); err != nil {
 		return err
 	}
 	v, result, why := l.examine(ctx, m, q)
 	switch result {
 	case ProbeOpened:
-		return l.release(ctx, v, now)
+		return l.release(ctx, q, v, now)
 	case ProbeRefused:
 		f := fault.Of(why)
-		return l.drop(ctx, m, fmt.Sprintf("%s signed in, but the mailbox %s does not open: %s The authorisation was dropped.", q.Display, m.Address, f.Text), f.ID)
+		return l.drop(ctx, q, m, fmt.Sprintf("%s signed in, but the mailbox %s does not open: %s The authorisation was dropped.", q.Display, m.Address, f.Text), f.ID)
 	}
 	f := fault.Of(why)
 	next := now.Add(work.Backoff(q.Tries+1, firstRetry, longestRetry))
-	return l.needs.Grants.RetryQuarantine(ctx, q.MailboxID, earlier(next, q.ExpiresAt), f.ID, f.Text)
+	return l.needs.Aside.RetryQuarantine(ctx, q, earlier(next, q.ExpiresAt), f.ID, f.Text)
 }
 
 // fits reports whether a verdict can still be given to a mailbox as it is
@@ -104,16 +110,22 @@ func fits(m mailbox.Mailbox, v mailbox.Verdict) bool {
 	return false
 }
 
-// dropChanged removes what waits for a mailbox that was changed in what decides
-// who signs in where: it was verified against what was before.
-func (n Needs) dropChanged(ctx context.Context, m mailbox.Mailbox, by event.Actor) error {
-	q, err := n.Grants.QuarantineOf(ctx, m.ID)
-	if err != nil || q == nil {
-		return err
+// suspension is what a decisive change does, with its reason as half a sentence.
+func (n Needs) suspension(reason string, by event.Actor) *Suspension {
+	return &Suspension{
+		Suspended: func(m mailbox.Mailbox) event.Event {
+			e := event.New(n.Now(), event.GrantSuspended, by, fmt.Sprintf("The grant of %s is suspended because %s; it works again once the mailbox is authorised anew.", m.Address, reason)).
+				About(m.ID, m.Address)
+			e.Remedy = "Make an authorization link and send it to " + m.Principal() + "."
+			return e
+		},
+		Dropped: func(m mailbox.Mailbox, display string) event.Event {
+			e := event.New(n.Now(), event.GrantDropped, by, fmt.Sprintf("The authorisation by %s that waited in quarantine was dropped, because %s.", display, reason)).
+				About(m.ID, m.Address)
+			e.Cause, e.Remedy = "mailbox.changed", "Make a new authorization link and send it to "+m.Principal()+"."
+			return e
+		},
 	}
-	e := event.New(n.Now(), event.GrantDropped, by, fmt.Sprintf("The authorisation by %s that waited in quarantine was dropped, because the mailbox %s or its provider was changed.", q.Display, m.Address)).About(m.ID, m.Address)
-	e.Cause, e.Remedy = "mailbox.changed", "Make a new authorization link and send it to "+m.Principal()+"."
-	return n.Grants.DropQuarantine(ctx, m.ID, e)
 }
 
 // examine fetches an access token with the quarantined refresh token and opens
@@ -144,7 +156,7 @@ func (l *Links) examine(ctx context.Context, m mailbox.Mailbox, q mailbox.Quaran
 		refreshToken = t.RefreshToken
 		sealed, err := l.needs.Keys.Seal(refreshToken, seal.Where("quarantine", m.ID, "refresh_token"))
 		if err == nil {
-			err = l.needs.Aside.RotateQuarantine(ctx, m.ID, sealed)
+			err = l.needs.Aside.RotateQuarantine(ctx, q, sealed)
 		}
 		if err != nil {
 			return refuse(fmt.Errorf("keep the rotated refresh token: %w", err))
@@ -153,34 +165,32 @@ func (l *Links) examine(ctx context.Context, m mailbox.Mailbox, q mailbox.Quaran
 	v := verified{
 		mailbox: m, who: q.Subject, display: q.Display, verdict: q.Verdict, scopes: q.Scopes,
 		refreshToken: refreshToken, access: []provider.Tokens{t}, connectedBy: q.ConnectedBy, connectedAt: q.CreatedAt,
+		providerVersion: reg.Version,
 	}
 	result, why := d.probe(ctx, t.AccessToken)
 	return v, result, why
 }
 
-func (l *Links) release(ctx context.Context, v verified, now time.Time) error {
+func (l *Links) release(ctx context.Context, q mailbox.Quarantine, v verified, now time.Time) error {
 	a, err := l.adoption(v, now)
 	if err != nil {
 		return err
 	}
+	a.Released = &q
 	text := fmt.Sprintf("The mailbox %s opens now: the authorisation by %s left quarantine and is in use.", v.mailbox.Address, v.display)
 	a.Events = []event.Event{event.New(now, event.GrantReleased, event.System(), text).About(v.mailbox.ID, v.mailbox.Address).
 		With("verdict", string(v.verdict)).With("signed_in", v.display).With("subject", v.who.Key())}
-	err = l.needs.Grants.Adopt(ctx, a)
-	if fault.Has(err, "mailbox.changed") {
-		return nil // an operator changed it under our hands: the next turn looks at what it is now
-	}
-	if err != nil {
+	if err := l.needs.Grants.Adopt(ctx, a); err != nil {
 		return err
 	}
 	l.needs.Adopted(v.mailbox.ID)
 	return nil
 }
 
-func (l *Links) drop(ctx context.Context, m mailbox.Mailbox, text, cause string) error {
+func (l *Links) drop(ctx context.Context, q mailbox.Quarantine, m mailbox.Mailbox, text, cause string) error {
 	e := event.New(l.needs.Now(), event.GrantDropped, event.System(), text).About(m.ID, m.Address)
 	e.Cause, e.Remedy = cause, "Make a new authorization link once the cause is removed."
-	return l.needs.Grants.DropQuarantine(ctx, m.ID, e)
+	return l.needs.Aside.DropQuarantine(ctx, q, e)
 }
 
 // Revoke ends a mailbox's grant and forgets its tokens, quarantine included.
@@ -190,21 +200,10 @@ func (l *Links) Revoke(ctx context.Context, address string, by event.Actor) erro
 		return err
 	}
 	now := l.needs.Now().UTC()
-	q, err := l.needs.Grants.QuarantineOf(ctx, m.ID)
-	if err != nil {
-		return err
-	}
-	if q != nil {
-		e := event.New(now, event.GrantDropped, by, fmt.Sprintf("The authorisation of %s that waited in quarantine was dropped.", m.Address)).About(m.ID, m.Address)
-		if err := l.needs.Grants.DropQuarantine(ctx, m.ID, e); err != nil {
-			return err
-		}
-	}
-	e := event.New(now, event.GrantRevoked, by, fmt.Sprintf("The grant of %s was ended and its tokens were forgotten.", m.Address)).About(m.ID, m.Address)
-	err = l.needs.Grants.EndGrant(ctx, m.ID, now, e)
-	if q != nil && fault.Has(err, "grant.none") {
-		err = nil
-	}
+	err = l.needs.Grants.EndGrant(ctx, m.ID, now, EndGrant{
+		Revoked: event.New(now, event.GrantRevoked, by, fmt.Sprintf("The grant of %s was ended and its tokens were forgotten.", m.Address)).About(m.ID, m.Address),
+		Dropped: event.New(now, event.GrantDropped, by, fmt.Sprintf("The authorisation of %s that waited in quarantine was dropped.", m.Address)).About(m.ID, m.Address),
+	})
 	if err != nil {
 		return err
 	}

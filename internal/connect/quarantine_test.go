@@ -12,6 +12,7 @@ import (
 	"github.com/mailgrant/mailgrant/internal/fault"
 	"github.com/mailgrant/mailgrant/internal/mailbox"
 	"github.com/mailgrant/mailgrant/internal/protocol"
+	"github.com/mailgrant/mailgrant/internal/seal"
 )
 
 func TestQuarantine(t *testing.T) {
@@ -143,4 +144,87 @@ func TestRevoke_ForgetsAndLetsAnybodyRightComeNext(t *testing.T) {
 	if _, err := b.authorise(made, connect.LinkOptions{}); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func TestQuarantine_WhatHappensDuringATryHolds(t *testing.T) {
+	t.Parallel()
+	down := &protocol.Step{Name: "tcp", Err: &fault.Error{ID: "net.refused", Kind: fault.Temporary, Text: "No connection.", Retry: true}}
+	// tried runs a try of a quarantined authorization, with an act in its middle.
+	tried := func(t *testing.T, rotateTo string, act func(*bench)) *bench {
+		t.Helper()
+		b := newBench(t)
+		b.server.fail = down
+		if _, err := b.authorise(person(desk, own(desk)), connect.LinkOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		b.now = b.now.Add(2 * time.Minute)
+		b.server.fail = nil
+		b.idp.rotateTo = rotateTo
+		b.idp.onRefresh = func() {
+			b.idp.onRefresh = nil
+			b.idp.mu.Unlock()
+			defer b.idp.mu.Lock()
+			act(b)
+		}
+		if err := b.Links.Turn(b.ctx); err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	for name, rotateTo := range map[string]string{"": "", " with a rotated refresh token": "refresh-2"} {
+		t.Run("revoked"+name, func(t *testing.T) {
+			t.Parallel()
+			b := tried(t, rotateTo, func(b *bench) {
+				if err := b.Links.Revoke(b.ctx, desk, operator); err != nil {
+					t.Error(err)
+				}
+			})
+			b.nothingStored()
+		})
+		t.Run("authorised by a newer link"+name, func(t *testing.T) {
+			t.Parallel()
+			b := tried(t, rotateTo, func(b *bench) {
+				b.idp.tokens.RefreshToken = seal.NewSecret("refresh-newer")
+				if _, err := b.authorise(person(desk, own(desk)), connect.LinkOptions{}); err != nil {
+					t.Error(err)
+				}
+			})
+			if _, refreshToken, _ := b.grant(); refreshToken != "refresh-newer" {
+				t.Errorf("the newer grant was replaced: %q", refreshToken)
+			}
+		})
+		t.Run("set aside anew"+name, func(t *testing.T) {
+			t.Parallel()
+			b := tried(t, rotateTo, func(b *bench) {
+				b.server.fail = down
+				b.idp.tokens.RefreshToken = seal.NewSecret("refresh-newer")
+				if _, err := b.authorise(person(desk, own(desk)), connect.LinkOptions{}); err != nil {
+					t.Error(err)
+				}
+				b.server.fail = nil
+			})
+			q, err := b.store.QuarantineOf(b.ctx, b.box.ID)
+			if err != nil || q == nil {
+				t.Fatalf("%+v, %v", q, err)
+			}
+			kept, err := b.keys.Unseal(q.RefreshToken, seal.Where("quarantine", b.box.ID, "refresh_token"))
+			if err != nil || kept.Reveal() != "refresh-newer" {
+				t.Errorf("the newer row holds %q, %v", kept.Reveal(), err)
+			}
+			if _, _, ok := b.grant(); ok {
+				t.Error("the older authorization was released although a newer one waits")
+			}
+		})
+	}
+	t.Run("the provider changed", func(t *testing.T) {
+		t.Parallel()
+		b := tried(t, "", func(b *bench) {
+			s := contoso()
+			s.Record.ClientID = "client-2"
+			if _, _, err := b.Providers.Save(b.ctx, s, operator); err != nil {
+				t.Error(err)
+			}
+		})
+		b.nothingStored()
+	})
 }

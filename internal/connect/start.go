@@ -3,6 +3,7 @@ package connect
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -64,7 +65,7 @@ func (l *Links) Start(ctx context.Context, secret string, choice Choice) (Starte
 	a := Attempt{
 		ID: event.NewID(), LinkID: link.ID, MailboxID: m.ID,
 		StateHash: digest(state.Reveal()), BindingHash: digest(binding.Reveal()),
-		Prompt: string(prompt), CreatedAt: now, ExpiresAt: earlier(now.Add(attemptLife), link.ExpiresAt),
+		Prompt: string(prompt), Basis: basis(m, reg), CreatedAt: now, ExpiresAt: earlier(now.Add(attemptLife), link.ExpiresAt),
 	}
 	if a.Verifier, err = l.needs.Keys.Seal(verifier, seal.Where("attempt", a.ID, "verifier")); err != nil {
 		return Started{}, fmt.Errorf("seal the code verifier: %w", err)
@@ -115,6 +116,21 @@ func earlier(a, b time.Time) time.Time {
 		return a
 	}
 	return b
+}
+
+// basis stands for the settings that a request is made from. An answer is taken
+// only while they are the same: else a code, and the secret that redeems it,
+// would go to another authorization server than the one that was asked (RFC
+// 9700, 4.4), or come with another redirect URI.
+func basis(m mailbox.Mailbox, reg provider.Registration) []byte {
+	parts := []string{m.Address, m.Provider, string(m.ActsAs), m.Profile, reg.ID, reg.RedirectURI, string(secretPlace(reg.Record, ""))}
+	for _, name := range slices.Sorted(maps.Keys(reg.Endpoints)) {
+		parts = append(parts, name, reg.Endpoints[name])
+	}
+	for _, u := range m.Uses() {
+		parts = append(parts, string(u))
+	}
+	return digest(string(seal.Where(parts...)))
 }
 
 // usable says in words why a link cannot be used any more.

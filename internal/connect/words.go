@@ -101,7 +101,7 @@ func errNoCode() *fault.Error {
 
 func errMailboxChanged(err error) *fault.Error {
 	f := refusal("mailbox.changed", fault.Conflict, fault.MailboxOwner,
-		"An operator changed this mailbox while you were signing in. Nothing was stored.",
+		"An operator changed this mailbox or its provider while you were signing in. Nothing was stored.",
 		"Start again, so that you see what is asked now.")
 	f.Err = err
 	return f

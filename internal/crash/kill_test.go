@@ -178,7 +178,7 @@ func (l *lane) grant(f *family) (string, error) {
 			MailboxID: id, State: mailbox.GrantActive, Verdict: mailbox.VerdictMatch, Subject: provider.Subject{Issuer: "strict", Subject: id},
 			Display: m.Address, ConnectedAt: now, ConnectedBy: "test", RefreshToken: sealed, NextRefreshAt: now.Add(time.Hour),
 		},
-		IfMailboxVersion: 1, Now: now,
+		IfMailboxVersion: 1, IfProviderVersion: 1, Now: now,
 		Events: []event.Event{event.New(now, event.GrantCreated, event.System(), "The mailbox has its first grant.").About(id, m.Address)},
 	})
 }

@@ -97,16 +97,8 @@ func (t *tx) putAccess(mailboxID string, a mailbox.AccessToken) error {
 func (s *Store) Adopt(ctx context.Context, a connect.Adoption) error {
 	return s.change(ctx, "adopt the grant", func(t *tx) error {
 		id := a.Grant.MailboxID
-		var version int64
-		err := t.row("SELECT version FROM mailboxes WHERE id = $1"+s.dialect.forUpdate, id).Scan(&version)
-		if absent(err) {
-			return noMailbox()
-		}
-		if err != nil {
+		if err := t.unchanged(id, a.IfMailboxVersion, a.IfProviderVersion); err != nil {
 			return err
-		}
-		if version != a.IfMailboxVersion {
-			return mailboxChanged()
 		}
 		if err := t.spend(a.Link); err != nil {
 			return err
@@ -122,7 +114,11 @@ func (s *Store) Adopt(ctx context.Context, a connect.Adoption) error {
 				return err
 			}
 		}
-		if _, err := t.exec("DELETE FROM quarantines WHERE mailbox_id = $1", id); err != nil {
+		if a.Released != nil {
+			if err := t.dropQuarantine(*a.Released); err != nil {
+				return err
+			}
+		} else if _, err := t.exec("DELETE FROM quarantines WHERE mailbox_id = $1", id); err != nil {
 			return err
 		}
 		return t.addEvents(a.Events...)
@@ -154,11 +150,27 @@ func (t *tx) putGrant(g mailbox.Grant) error {
 	return err
 }
 
+// unchanged refuses where the mailbox or its provider is at another version than
+// the one that was seen. It locks both, so that a change waits for what follows.
+func (t *tx) unchanged(mailboxID string, mailboxVersion, providerVersion int64) error {
+	var m, p int64
+	err := t.row("SELECT m.version, p.version FROM mailboxes m JOIN providers p ON p.name = m.provider WHERE m.id = $1"+t.s.dialect.forUpdate, mailboxID).Scan(&m, &p)
+	switch {
+	case absent(err):
+		return noMailbox()
+	case err != nil:
+		return err
+	case m != mailboxVersion || p != providerVersion:
+		return mailboxChanged()
+	}
+	return nil
+}
+
 // EndGrant implements connect.GrantStore. The fence is raised, so that the
 // answer to a refresh under way does not bring the grant back.
-func (s *Store) EndGrant(ctx context.Context, mailboxID string, now time.Time, e event.Event) error {
+func (s *Store) EndGrant(ctx context.Context, mailboxID string, now time.Time, e connect.EndGrant) error {
 	return s.change(ctx, "end the grant", func(t *tx) error {
-		n, err := t.exec(`
+		ended, err := t.exec(`
 			UPDATE grants SET state = 'revoked', refresh_token = NULL, previous_refresh_token = NULL, candidate = NULL,
 				lease_owner = '', lease_fence = lease_fence + 1, lease_until = 0, intent_fence = 0, intent_resource = '', intent_at = 0,
 				next_refresh_at = 0, failures = 0, cause = '', cause_text = '', remedy = ''
@@ -166,22 +178,58 @@ func (s *Store) EndGrant(ctx context.Context, mailboxID string, now time.Time, e
 		if err != nil {
 			return err
 		}
-		if n == 0 {
-			return noGrant()
+		dropped, err := t.exec("DELETE FROM quarantines WHERE mailbox_id = $1", mailboxID)
+		if err != nil {
+			return err
 		}
 		if _, err := t.exec("DELETE FROM access_tokens WHERE mailbox_id = $1", mailboxID); err != nil {
 			return err
 		}
-		return t.addEvents(e)
+		var events []event.Event
+		if dropped > 0 {
+			events = append(events, e.Dropped)
+		}
+		if ended > 0 {
+			events = append(events, e.Revoked)
+		}
+		if len(events) == 0 {
+			return noGrant()
+		}
+		return t.addEvents(events...)
 	})
 }
 
-// suspend makes the active grants of the mailboxes that the condition selects
-// suspended. A refresh under way still stores its answer: a refresh token is
-// never lost.
-func (t *tx) suspend(of string, arg any) error {
-	_, err := t.exec("UPDATE grants SET state = 'suspended' WHERE state = 'active' AND "+of, arg)
-	return err
+// suspend does what a decisive change does to the mailboxes whose column has the
+// value. A refresh under way still stores its answer: a refresh token is never lost.
+func (t *tx) suspend(s *connect.Suspension, column, value string) error {
+	if s == nil {
+		return nil
+	}
+	var events []event.Event
+	err := t.rows(`
+		UPDATE grants SET state = 'suspended' WHERE state = 'active' AND mailbox_id IN (SELECT id FROM mailboxes WHERE `+column+` = $1)
+		RETURNING (SELECT document FROM mailboxes WHERE mailboxes.id = grants.mailbox_id)`, []any{value}, func(row scanner) error {
+		var m mailbox.Mailbox
+		err := row.Scan(from(&m))
+		events = append(events, s.Suspended(m))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	err = t.rows(`
+		DELETE FROM quarantines WHERE mailbox_id IN (SELECT id FROM mailboxes WHERE `+column+` = $1)
+		RETURNING display, (SELECT document FROM mailboxes WHERE mailboxes.id = quarantines.mailbox_id)`, []any{value}, func(row scanner) error {
+		var m mailbox.Mailbox
+		var display string
+		err := row.Scan(&display, from(&m))
+		events = append(events, s.Dropped(m, display))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return t.addEvents(events...)
 }
 
 // notActive is what a grant that must not be refreshed answers.

@@ -84,9 +84,9 @@ func (s *Store) StartAttempt(ctx context.Context, a connect.Attempt, now time.Ti
 			return spentLink()
 		}
 		_, err = t.exec(`
-			INSERT INTO attempts (id, link_id, mailbox_id, state_hash, binding_hash, verifier, nonce, prompt, created_at, expires_at, closed_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0)`,
-			a.ID, a.LinkID, a.MailboxID, a.StateHash, a.BindingHash, bytesOf(a.Verifier), bytesOf(a.Nonce), a.Prompt, stamp(a.CreatedAt), stamp(a.ExpiresAt))
+			INSERT INTO attempts (id, link_id, mailbox_id, state_hash, binding_hash, verifier, nonce, prompt, basis, created_at, expires_at, closed_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0)`,
+			a.ID, a.LinkID, a.MailboxID, a.StateHash, a.BindingHash, bytesOf(a.Verifier), bytesOf(a.Nonce), a.Prompt, a.Basis, stamp(a.CreatedAt), stamp(a.ExpiresAt))
 		if err != nil {
 			return err
 		}
@@ -102,9 +102,9 @@ func (s *Store) TakeAttempt(ctx context.Context, stateHash []byte, now time.Time
 	err := s.change(ctx, "take the attempt", func(t *tx) error {
 		var closed time.Time
 		err := t.row(`
-			SELECT id, link_id, mailbox_id, state_hash, binding_hash, verifier, nonce, prompt, created_at, expires_at, closed_at
+			SELECT id, link_id, mailbox_id, state_hash, binding_hash, verifier, nonce, prompt, basis, created_at, expires_at, closed_at
 			FROM attempts WHERE state_hash = $1`+s.dialect.forUpdate, stateHash).Scan(
-			&a.ID, &a.LinkID, &a.MailboxID, &a.StateHash, &a.BindingHash, shut(&a.Verifier), shut(&a.Nonce), &a.Prompt,
+			&a.ID, &a.LinkID, &a.MailboxID, &a.StateHash, &a.BindingHash, shut(&a.Verifier), shut(&a.Nonce), &a.Prompt, &a.Basis,
 			at(&a.CreatedAt), at(&a.ExpiresAt), at(&closed))
 		if absent(err) {
 			return unknown("attempt.unknown", "This answer belongs to no sign-in that was started here.", "Open the authorization link and start again.")
@@ -132,7 +132,7 @@ func (s *Store) RefuseAttempt(ctx context.Context, r connect.Refusal) error {
 			return err
 		}
 		n, err := t.exec(`
-			UPDATE links SET last_attempt = $2, state = CASE WHEN state = 'pending' AND attempts >= $3 THEN 'refused' ELSE state END WHERE id = $1`,
+			UPDATE links SET last_attempt = CASE WHEN state IN ('granted', 'cancelled') THEN last_attempt ELSE $2 END, state = CASE WHEN state = 'pending' AND attempts >= $3 THEN 'refused' ELSE state END WHERE id = $1`,
 			r.LinkID, outcome, connect.MaxAttempts)
 		if err != nil {
 			return err

@@ -15,7 +15,7 @@ func noMailbox() error {
 }
 
 func mailboxChanged() error {
-	return conflict("mailbox.changed", "Somebody else changed the mailbox in the meantime.", "Read it again and repeat the change.")
+	return conflict("mailbox.changed", "Somebody else changed the mailbox or its provider in the meantime.", "Read it again and repeat the change.")
 }
 
 // Mailbox implements connect.MailboxStore.
@@ -91,12 +91,10 @@ func (s *Store) SaveMailbox(ctx context.Context, v connect.SaveMailbox) error {
 		if err != nil {
 			return err
 		}
-		if v.Suspend {
-			if err := t.suspend("mailbox_id = $1", m.ID); err != nil {
-				return err
-			}
+		if err := t.addEvents(v.Events...); err != nil {
+			return err
 		}
-		return t.addEvents(v.Events...)
+		return t.suspend(v.Suspend, "id", m.ID)
 	})
 }
 

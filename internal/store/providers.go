@@ -89,12 +89,10 @@ func (s *Store) SaveProvider(ctx context.Context, p connect.SaveProvider) error 
 				return err
 			}
 		}
-		if p.Suspend {
-			if err := t.suspend("mailbox_id IN (SELECT id FROM mailboxes WHERE provider = $1)", r.Name); err != nil {
-				return err
-			}
+		if err := t.addEvents(p.Event); err != nil {
+			return err
 		}
-		return t.addEvents(p.Event)
+		return t.suspend(p.Suspend, "provider", r.Name)
 	})
 }
 

@@ -22,14 +22,18 @@ func scanQuarantine(q *mailbox.Quarantine) []any {
 	}
 }
 
-// Quarantine implements connect.GrantStore.
-func (s *Store) Quarantine(ctx context.Context, q mailbox.Quarantine, spent connect.SpentLink, e event.Event) error {
+// SetAside implements connect.GrantStore.
+func (s *Store) SetAside(ctx context.Context, a connect.SetAside) error {
+	q := a.Quarantine
 	return s.change(ctx, "put the authorization into quarantine", func(t *tx) error {
 		subject, err := text(q.Subject)
 		if err != nil {
 			return err
 		}
-		if err := t.spend(spent); err != nil {
+		if err := t.unchanged(q.MailboxID, a.IfMailboxVersion, a.IfProviderVersion); err != nil {
+			return err
+		}
+		if err := t.spend(a.Link); err != nil {
 			return err
 		}
 		_, err = t.exec(`
@@ -40,13 +44,10 @@ func (s *Store) Quarantine(ctx context.Context, q mailbox.Quarantine, spent conn
 				tries = excluded.tries, cause = excluded.cause, cause_text = excluded.cause_text`,
 			q.MailboxID, subject, plain(q.Display), string(q.Verdict), list(q.Scopes), bytesOf(q.RefreshToken), plain(q.ConnectedBy),
 			stamp(q.CreatedAt), stamp(q.ExpiresAt), stamp(q.NextTryAt), q.Tries, q.Cause, plain(q.CauseText))
-		if isReference(err) {
-			return noMailbox()
-		}
 		if err != nil {
 			return err
 		}
-		return t.addEvents(e)
+		return t.addEvents(a.Event)
 	})
 }
 
@@ -80,37 +81,47 @@ func noQuarantine() error {
 	return unknown("quarantine.none", "No authorization of this mailbox waits in quarantine.", "Nothing to do.")
 }
 
-// RetryQuarantine implements connect.GrantStore.
-func (s *Store) RetryQuarantine(ctx context.Context, mailboxID string, nextTryAt time.Time, cause, causeText string) error {
+// A row is known by its mailbox and the moment it was made: a later one of the
+// same mailbox holds somebody's other tokens.
+const thisQuarantine = " WHERE mailbox_id = $1 AND created_at = $2"
+
+// onQuarantine runs a statement that must change exactly this row.
+func (t *tx) onQuarantine(q mailbox.Quarantine, query string, args ...any) error {
+	n, err := t.exec(query, append([]any{q.MailboxID, stamp(q.CreatedAt)}, args...)...)
+	if err == nil && n == 0 {
+		return noQuarantine()
+	}
+	return err
+}
+
+func (t *tx) dropQuarantine(q mailbox.Quarantine) error {
+	return t.onQuarantine(q, "DELETE FROM quarantines"+thisQuarantine)
+}
+
+// RetryQuarantine implements connect.QuarantineStore.
+func (s *Store) RetryQuarantine(ctx context.Context, q mailbox.Quarantine, nextTryAt time.Time, cause, causeText string) error {
 	return s.change(ctx, "put off the quarantine", func(t *tx) error {
-		n, err := t.exec("UPDATE quarantines SET next_try_at = $2, tries = tries + 1, cause = $3, cause_text = $4 WHERE mailbox_id = $1",
-			mailboxID, stamp(nextTryAt), cause, plain(causeText))
-		if err == nil && n == 0 {
-			return noQuarantine()
-		}
-		return err
+		return t.onQuarantine(q, "UPDATE quarantines SET next_try_at = $3, tries = tries + 1, cause = $4, cause_text = $5"+thisQuarantine,
+			stamp(nextTryAt), cause, plain(causeText))
 	})
 }
 
-// DropQuarantine implements connect.GrantStore. Of two that drop the same row
-// only one writes the event.
-func (s *Store) DropQuarantine(ctx context.Context, mailboxID string, e event.Event) error {
+// DropQuarantine implements connect.QuarantineStore. Of two that drop the same
+// row only one writes the event.
+func (s *Store) DropQuarantine(ctx context.Context, q mailbox.Quarantine, e event.Event) error {
 	return s.change(ctx, "drop the quarantine", func(t *tx) error {
-		n, err := t.exec("DELETE FROM quarantines WHERE mailbox_id = $1", mailboxID)
-		if err != nil {
+		if err := t.dropQuarantine(q); err != nil {
 			return err
-		}
-		if n == 0 {
-			return noQuarantine()
 		}
 		return t.addEvents(e)
 	})
 }
 
 // ClaimQuarantine implements connect.QuarantineStore.
-func (s *Store) ClaimQuarantine(ctx context.Context, mailboxID string, seen, until time.Time) error {
+func (s *Store) ClaimQuarantine(ctx context.Context, q mailbox.Quarantine, until time.Time) error {
 	return s.change(ctx, "claim the quarantine", func(t *tx) error {
-		n, err := t.exec("UPDATE quarantines SET next_try_at = $3 WHERE mailbox_id = $1 AND next_try_at = $2", mailboxID, stamp(seen), stamp(until))
+		n, err := t.exec("UPDATE quarantines SET next_try_at = $4"+thisQuarantine+" AND next_try_at = $3",
+			q.MailboxID, stamp(q.CreatedAt), stamp(q.NextTryAt), stamp(until))
 		if err == nil && n == 0 {
 			return conflict("work.leased", "Another process is trying this quarantined authorization, or it is gone.", "Nothing to do.")
 		}
@@ -119,12 +130,8 @@ func (s *Store) ClaimQuarantine(ctx context.Context, mailboxID string, seen, unt
 }
 
 // RotateQuarantine implements connect.QuarantineStore.
-func (s *Store) RotateQuarantine(ctx context.Context, mailboxID string, refreshToken seal.Sealed) error {
+func (s *Store) RotateQuarantine(ctx context.Context, q mailbox.Quarantine, refreshToken seal.Sealed) error {
 	return s.change(ctx, "replace the quarantined refresh token", func(t *tx) error {
-		n, err := t.exec("UPDATE quarantines SET refresh_token = $2 WHERE mailbox_id = $1", mailboxID, bytesOf(refreshToken))
-		if err == nil && n == 0 {
-			return noQuarantine()
-		}
-		return err
+		return t.onQuarantine(q, "UPDATE quarantines SET refresh_token = $3"+thisQuarantine, bytesOf(refreshToken))
 	})
 }

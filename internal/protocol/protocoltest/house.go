@@ -76,7 +76,7 @@ func (h *House) Add(t testing.TB, address string, change func(*mailbox.Mailbox))
 			MailboxID: m.ID, State: mailbox.GrantActive, Verdict: mailbox.VerdictMatch, Subject: provider.Subject{Issuer: "https://issuer", Subject: address},
 			ConnectedAt: now, ConnectedBy: "ops", RefreshToken: sealed, NextRefreshAt: now.Add(time.Hour),
 		},
-		IfMailboxVersion: m.Version, Now: now,
+		IfMailboxVersion: m.Version, IfProviderVersion: 1, Now: now,
 		Events: []event.Event{event.New(now, event.GrantCreated, event.System(), "The mailbox has its first grant.").About(m.ID, m.Address)},
 	}); err != nil {
 		t.Fatal(err)

@@ -111,6 +111,7 @@ CREATE TABLE attempts (
     verifier     BYTEA,
     nonce        BYTEA,
     prompt       TEXT NOT NULL,
+    basis        BYTEA NOT NULL,
     created_at   BIGINT NOT NULL,
     expires_at   BIGINT NOT NULL,
     closed_at    BIGINT NOT NULL

@@ -56,7 +56,7 @@ func grants(t *testing.T, open func(*testing.T) *store.Store) {
 		wantFault(t, err, "grant.none", fault.NotFound)
 		_, err = w.BeginRefresh(w.ctx, begin(m, "a", 0))
 		wantFault(t, err, "grant.none", fault.NotFound)
-		wantFault(t, w.EndGrant(w.ctx, m.ID, noon(), about(event.GrantRevoked, m)), "grant.none", fault.NotFound)
+		wantFault(t, w.EndGrant(w.ctx, m.ID, noon(), ending(m)), "grant.none", fault.NotFound)
 	})
 	t.Run("of twenty who begin a refresh at once one wins", func(t *testing.T) {
 		w := newWorld(t, open)
@@ -211,7 +211,7 @@ func due(t *testing.T, open func(*testing.T) *store.Store) {
 		must(t, w.Adopt(w.ctx, a))
 		boxes = append(boxes, m)
 	}
-	must(t, w.EndGrant(w.ctx, boxes[3].ID, noon(), about(event.GrantRevoked, boxes[3])))
+	must(t, w.EndGrant(w.ctx, boxes[3].ID, noon(), ending(boxes[3])))
 	_, err = w.BeginRefresh(w.ctx, begin(boxes[1], "a", 0))
 	must(t, err)
 	found, err := w.Due(w.ctx, noon(), 10)

@@ -37,7 +37,7 @@ func (w *world) attempt(l connect.Link) connect.Attempt {
 	return connect.Attempt{
 		ID: id, LinkID: l.ID, MailboxID: l.MailboxID, StateHash: hashed("state " + id), BindingHash: hashed("cookie " + id),
 		Verifier: w.seal("verifier", "attempt", id, "verifier"), Nonce: w.seal("nonce", "attempt", id, "nonce"),
-		Prompt: "login", CreatedAt: noon(), ExpiresAt: noon().Add(10 * time.Minute),
+		Prompt: "login", Basis: hashed("settings"), CreatedAt: noon(), ExpiresAt: noon().Add(10 * time.Minute),
 	}
 }
 
@@ -112,6 +112,20 @@ func links(t *testing.T, open func(*testing.T) *store.Store) {
 		}
 		if diff := cmp.Diff(&outcome, found.LastAttempt); diff != "" {
 			t.Error(diff)
+		}
+	})
+	t.Run("an attempt refused late does not speak for a link that was granted", func(t *testing.T) {
+		w := newWorld(t, open)
+		m := w.mailbox("desk@example.org")
+		l := w.link(m)
+		a := w.adoption(m, "refresh")
+		a.Link = connect.SpentLink{LinkID: l.ID, Outcome: connect.Outcome{OK: true, Text: "Welcome."}}
+		must(t, w.Adopt(w.ctx, a))
+		must(t, w.RefuseAttempt(w.ctx, connect.Refusal{LinkID: l.ID, Outcome: connect.Outcome{Text: "No."}, Event: about(event.AttemptRefused, m)}))
+		found, err := w.LinkByID(w.ctx, l.ID)
+		must(t, err)
+		if found.State != connect.LinkGranted || !found.LastAttempt.OK || w.events(event.AttemptRefused) != 1 {
+			t.Errorf("got %+v", found)
 		}
 	})
 	t.Run("a refused attempt leaves the link pending while attempts are left", func(t *testing.T) {

@@ -111,7 +111,7 @@ func watches(t *testing.T, open func(*testing.T) *store.Store) {
 		must(t, w.SaveMailbox(w.ctx, connect.SaveMailbox{Mailbox: paused, IfVersion: 1}))
 		silent.Receive, silent.Version = nil, 2
 		must(t, w.SaveMailbox(w.ctx, connect.SaveMailbox{Mailbox: silent, IfVersion: 1}))
-		must(t, w.EndGrant(w.ctx, ended.ID, noon(), about(event.GrantRevoked, ended)))
+		must(t, w.EndGrant(w.ctx, ended.ID, noon(), ending(ended)))
 		if held := w.claim("a", 0, 10); len(held) != 0 {
 			t.Errorf("got %v", held)
 		}

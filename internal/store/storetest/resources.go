@@ -77,13 +77,30 @@ func providers(t *testing.T, open func(*testing.T) *store.Store) {
 	})
 	t.Run("a changed one suspends the grants of its mailboxes", func(t *testing.T) {
 		m := w.granted("second@example.org")
-		record, _, err := w.Provider(w.ctx, "contoso")
-		must(t, err)
-		record.Version = 2
-		must(t, w.SaveProvider(w.ctx, connect.SaveProvider{Record: record, IfVersion: 1, Suspend: true}))
+		waiting := w.mailbox("third@example.org")
+		w.setAside(w.quarantine(waiting))
+		must(t, w.changeProvider(suspension()))
 		if g := w.grant(m.ID); g.State != mailbox.GrantSuspended {
 			t.Errorf("the grant is %s", g.State)
 		}
+		if q, err := w.QuarantineOf(w.ctx, waiting.ID); err != nil || q != nil {
+			t.Errorf("an authorization still waits: %+v, %v", q, err)
+		}
+		if w.events(event.GrantSuspended) != 1 || w.events(event.GrantDropped) != 1 {
+			t.Errorf("%d suspended, %d dropped", w.events(event.GrantSuspended), w.events(event.GrantDropped))
+		}
+	})
+}
+
+// changeProvider saves the provider of the world's mailboxes at its second version.
+func (w *world) changeProvider(s *connect.Suspension) error {
+	record, _, err := w.Provider(w.ctx, "contoso")
+	if err != nil {
+		return err
+	}
+	record.Version = 2
+	return w.SaveProvider(w.ctx, connect.SaveProvider{
+		Record: record, IfVersion: 1, Suspend: s, Event: event.New(noon(), event.ProviderUpdated, event.System(), "Changed."),
 	})
 }
 
@@ -136,7 +153,7 @@ func mailboxes(t *testing.T, open func(*testing.T) *store.Store) {
 	t.Run("removing one takes all that is its own along", func(t *testing.T) {
 		w := newWorld(t, open)
 		m := w.granted("desk@example.org")
-		must(t, w.Quarantine(w.ctx, w.quarantine(m), connect.SpentLink{}, about(event.GrantQuarantined, m)))
+		w.setAside(w.quarantine(m))
 		l := w.link(m)
 		a := w.attempt(l)
 		must(t, w.StartAttempt(w.ctx, a, noon(), about(event.AttemptStarted, m)))
@@ -174,7 +191,7 @@ func quarantines(t *testing.T, open func(*testing.T) *store.Store) {
 	w := newWorld(t, open)
 	m := w.mailbox("desk@example.org")
 	q := w.quarantine(m)
-	must(t, w.Quarantine(w.ctx, q, connect.SpentLink{}, about(event.GrantQuarantined, m)))
+	w.setAside(q)
 	stored, err := w.QuarantineOf(w.ctx, m.ID)
 	must(t, err)
 	if diff := cmp.Diff(&q, stored, bytewise()); diff != "" {
@@ -183,26 +200,26 @@ func quarantines(t *testing.T, open func(*testing.T) *store.Store) {
 	if found, err := w.DueQuarantines(w.ctx, noon(), 10); err != nil || len(found) != 0 {
 		t.Errorf("got %v, %v before its time", found, err)
 	}
-	must(t, w.RetryQuarantine(w.ctx, m.ID, noon().Add(time.Hour), "imap.denied", "Denied."))
+	must(t, w.RetryQuarantine(w.ctx, q, noon().Add(time.Hour), "imap.denied", "Denied."))
 	found, err := w.DueQuarantines(w.ctx, noon().Add(time.Hour), 10)
 	must(t, err)
 	if len(found) != 1 || found[0].Tries != 1 || found[0].Cause != "imap.denied" {
 		t.Errorf("got %+v", found)
 	}
-	claims := race(5, func(int) error { return w.ClaimQuarantine(w.ctx, m.ID, noon().Add(time.Hour), noon().Add(2*time.Hour)) })
+	claims := race(5, func(int) error { return w.ClaimQuarantine(w.ctx, found[0], noon().Add(2*time.Hour)) })
 	if won := tally(t, claims, "work.leased"); won != 1 {
 		t.Errorf("%d claimed it", won)
 	}
-	must(t, w.RotateQuarantine(w.ctx, m.ID, w.seal("rotated", "quarantine", m.ID, "refresh_token")))
+	must(t, w.RotateQuarantine(w.ctx, q, w.seal("rotated", "quarantine", m.ID, "refresh_token")))
 	stored, err = w.QuarantineOf(w.ctx, m.ID)
 	must(t, err)
 	if w.opened(stored.RefreshToken, "quarantine", m.ID, "refresh_token") != "rotated" || !stored.NextTryAt.Equal(noon().Add(2*time.Hour)) {
 		t.Errorf("got %+v", stored)
 	}
-	errs := race(5, func(int) error { return w.DropQuarantine(w.ctx, m.ID, about(event.GrantDropped, m)) })
+	errs := race(5, func(int) error { return w.DropQuarantine(w.ctx, q, about(event.GrantDropped, m)) })
 	if won := tally(t, errs, "quarantine.none"); won != 1 || w.events(event.GrantDropped) != 1 {
 		t.Errorf("%d dropped it, %d events", won, w.events(event.GrantDropped))
 	}
-	wantFault(t, w.RotateQuarantine(w.ctx, m.ID, stored.RefreshToken), "quarantine.none", fault.NotFound)
-	wantFault(t, w.ClaimQuarantine(w.ctx, m.ID, stored.NextTryAt, noon()), "work.leased", fault.Conflict)
+	wantFault(t, w.RotateQuarantine(w.ctx, q, stored.RefreshToken), "quarantine.none", fault.NotFound)
+	wantFault(t, w.ClaimQuarantine(w.ctx, *stored, noon()), "work.leased", fault.Conflict)
 }

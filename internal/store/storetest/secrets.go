@@ -39,7 +39,7 @@ func planted(w *world) mailbox.Mailbox {
 	must(t, w.KeepLateAnswer(w.ctx, m.ID, w.refresh(m.ID, marker+" candidate"), about(event.GrantLateAnswer, m)))
 	q := w.quarantine(m)
 	q.RefreshToken = w.seal(marker+" quarantine", "quarantine", m.ID, "refresh_token")
-	must(t, w.Quarantine(w.ctx, q, connect.SpentLink{}, about(event.GrantQuarantined, m)))
+	w.setAside(q)
 	attempt := w.attempt(w.link(m))
 	attempt.Verifier, attempt.Nonce = w.seal(marker+" verifier", "attempt", attempt.ID, "verifier"), w.seal(marker+" nonce", "attempt", attempt.ID, "nonce")
 	must(t, w.StartAttempt(w.ctx, attempt, noon(), about(event.AttemptStarted, m)))

@@ -118,7 +118,7 @@ func (w *world) adoption(m mailbox.Mailbox, refreshToken string) connect.Adoptio
 			RefreshToken: w.refresh(m.ID, refreshToken), NextRefreshAt: noon().Add(time.Hour),
 		},
 		Access:           []mailbox.AccessToken{w.access(m.ID, provider.ResourceMail, "access-1")},
-		IfMailboxVersion: m.Version, Now: noon(),
+		IfMailboxVersion: m.Version, IfProviderVersion: 1, Now: noon(),
 		Events: []event.Event{event.New(noon(), event.GrantCreated, event.System(), "The mailbox has its first grant.").About(m.ID, m.Address)},
 	}
 }
