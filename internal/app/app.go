@@ -161,7 +161,7 @@ func (a *App) join(ctx context.Context, o Options) error {
 	publicURL := a.cfg.PublicURL.String()
 	var err error
 	a.Connect, err = connect.New(connect.Needs{
-		Providers: a.Store, Mailboxes: a.Store, Links: a.Store, Grants: a.Store, Events: a.Store,
+		Providers: a.Store, Mailboxes: a.Store, Links: a.Store, Grants: a.Store, Aside: a.Store, Events: a.Store,
 		Keys: a.Keys, Kinds: reg.kind, KindNames: reg.kindNames(), PublicURL: publicURL, Now: a.now, LinkLife: a.cfg.LinkLife,
 		Probes:  func(n protocol.Name) protocol.Prober { return member[protocol.Prober](reg, n) },
 		Adopted: func(id string) { a.grantChanged(id) }, Changed: func(id string) { a.grantChanged(id) }, Log: a.log,
