@@ -145,6 +145,7 @@ func (r *realRecorder) RoundTrip(request *http.Request) (*http.Response, error) 
 			}
 			if _, rest, found := strings.Cut(location, prefix); found {
 				r.markers.add("one-time link", rest)
+				s.may = append(s.may, rest) // the way back to the link's own page
 			}
 		}
 		s.may = append(s.may, r.shown(request, body)...)
