@@ -51,7 +51,10 @@ func (p *Pages) list(w http.ResponseWriter, r *http.Request) {
 	for _, l := range listed {
 		row := listRow{
 			Address: l.Mailbox.Address, Provider: l.Mailbox.Provider, SignedIn: l.Display,
-			LastMail: l.LastMailAt, NextRenew: l.NextRefreshAt,
+			LastMail: l.LastMailAt,
+		}
+		if l.State == mailbox.GrantActive {
+			row.NextRenew = l.NextRefreshAt
 		}
 		row.State, row.Why = stateOf(l.Mailbox, l.State, l.Quarantined, l.Failures, l.CauseText)
 		row.Attention = row.State.Tone == "red" || row.State.Tone == "yellow"

@@ -2,6 +2,7 @@ package web
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -234,7 +235,17 @@ type problemView struct {
 	Reference string
 }
 
-// breakable is HTML of a text that may be broken before an @.
-func breakable(text string) string {
-	return strings.ReplaceAll(templ.EscapeString(text), "@", "<wbr>@")
+var addressInText = regexp.MustCompile(`\S+@\S+`)
+
+// wrapped is HTML of a text in which a mail address stays in one piece where
+// there is room for it, and else is broken before its @.
+func wrapped(text string) string {
+	return addressInText.ReplaceAllStringFunc(templ.EscapeString(text), func(a string) string {
+		return `<span class="mg-whole">` + strings.ReplaceAll(a, "@", "<wbr>@") + `</span>`
+	})
+}
+
+// wrappedScope is HTML of a scope, which is often a URL and may be broken after a slash.
+func wrappedScope(scope string) string {
+	return strings.ReplaceAll(templ.EscapeString(scope), "/", "/<wbr>")
 }
