@@ -3,6 +3,8 @@ package message
 import (
 	"net/mail"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 
@@ -23,11 +25,21 @@ func Address(s string) (string, error) {
 	if err != nil {
 		return "", addressFault(s, err)
 	}
-	out := strings.ToLower(s[:at]) + "@" + strings.ToLower(domain)
+	out := strings.Map(lower, s[:at]) + "@" + strings.ToLower(domain)
 	if _, err := mail.ParseAddress(out); err != nil {
 		return "", addressFault(s, err)
 	}
 	return out, nil
+}
+
+// lower folds the case of a letter. One outside ASCII never becomes one within:
+// Unicode's lower case of K (the Kelvin sign) and İ is k and i, and whoever gets
+// such a name at a provider would own the address of somebody else.
+func lower(r rune) rune {
+	if l := unicode.ToLower(r); r < utf8.RuneSelf || l >= utf8.RuneSelf {
+		return l
+	}
+	return r
 }
 
 // Domain gives the part after the last @.
