@@ -33,6 +33,7 @@ type Issuer struct {
 	calls    map[string]int
 	signer   jose.Signer
 	key      *rsa.PrivateKey
+	keyID    string
 	keyErr   int
 }
 
@@ -43,7 +44,7 @@ func Start(t testing.TB) *Issuer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Issuer{calls: map[string]int{}, key: key, missing: map[string]bool{}, Mux: http.NewServeMux()}
+	s := &Issuer{calls: map[string]int{}, key: key, keyID: "one", missing: map[string]bool{}, Mux: http.NewServeMux()}
 	s.signer = NewSigner(t, jose.RS256, key)
 	mux := s.Mux
 	mux.HandleFunc("GET /.well-known/openid-configuration", s.serveMetadata)
@@ -130,10 +131,43 @@ func (s *Issuer) Claims(clientID, nonce string, changes map[string]any) map[stri
 	return c
 }
 
+// Rotate replaces the server's key; the old one is not published any more.
+func (s *Issuer) Rotate(t testing.TB, keyID string) {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: key}, (&jose.SignerOptions{}).WithHeader("kid", keyID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.key, s.keyID, s.signer = key, keyID, signer
+}
+
 // Sign makes a JWT with the server's own key.
 func (s *Issuer) Sign(t testing.TB, claims map[string]any) seal.Secret {
 	t.Helper()
-	return SignWith(t, s.signer, claims)
+	s.mu.Lock()
+	signer := s.signer
+	s.mu.Unlock()
+	return SignWith(t, signer, claims)
+}
+
+// SignAs makes a JWT with the server's own key and header fields of the test's
+// own.
+func (s *Issuer) SignAs(t testing.TB, header *jose.SignerOptions, claims map[string]any) seal.Secret {
+	t.Helper()
+	s.mu.Lock()
+	key := s.key
+	s.mu.Unlock()
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: key}, header)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return SignWith(t, signer, claims)
 }
 
 // SignWith makes a JWT with a signer of the test's own.
@@ -169,13 +203,13 @@ func (s *Issuer) serveMetadata(w http.ResponseWriter, r *http.Request) {
 func (s *Issuer) serveKeys(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	s.calls[r.URL.Path]++
-	failed := s.keyErr
+	failed, key, keyID := s.keyErr, s.key, s.keyID
 	s.mu.Unlock()
 	if failed != 0 {
 		w.WriteHeader(failed)
 		return
 	}
-	reply(w, http.StatusOK, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: &s.key.PublicKey, KeyID: "one", Algorithm: "RS256", Use: "sig"}}})
+	reply(w, http.StatusOK, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: &key.PublicKey, KeyID: keyID, Algorithm: "RS256", Use: "sig"}}})
 }
 
 func (s *Issuer) serveToken(w http.ResponseWriter, r *http.Request) {
