@@ -55,6 +55,9 @@ type Binding struct {
 	Decision Decision
 	Cause    string
 	Reason   string
+	// Unread is why the person's further addresses could not be read, where that
+	// may have been decisive.
+	Unread *fault.Error
 }
 
 // Bind compares the three facts: what was expected, who signed in, and whether
@@ -126,6 +129,9 @@ func mismatch(expected Expected, who provider.Identity) Binding {
 		return b
 	}
 	b.Reason = fmt.Sprintf("%s was expected to sign in, but %s did.", expected.Principal(), shown(who))
+	if b.Unread = who.Unread; b.Unread != nil {
+		b.Reason += fmt.Sprintf(" Whether %s is another address of theirs could not be found out: %s", expected.Principal(), b.Unread.Text)
+	}
 	return b
 }
 
@@ -139,7 +145,7 @@ func unverifiable(expected Expected, who provider.Identity) Binding {
 	if why == "" {
 		why = "The provider proves no mail address of theirs."
 	}
-	b.Cause = "connect.identity_unverifiable"
+	b.Cause, b.Unread = "connect.identity_unverifiable", who.Unread
 	b.Reason = fmt.Sprintf("%s was expected to sign in, and nothing proves that %s is that person. %s", expected.Principal(), shown(who), why)
 	return b
 }

@@ -1,12 +1,14 @@
 package connect_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
 
 	"github.com/mailgrant/mailgrant/internal/connect"
+	"github.com/mailgrant/mailgrant/internal/fault"
 	"github.com/mailgrant/mailgrant/internal/mailbox"
 	"github.com/mailgrant/mailgrant/internal/provider"
 )
@@ -119,6 +121,31 @@ func TestBind_MismatchNamesBothPeople(t *testing.T) {
 	got := connect.Bind(connect.Expected{Mailbox: desk}, person(adele, own(adele)), connect.ProbeOpened)
 	if !strings.Contains(got.Reason, desk) || !strings.Contains(got.Reason, adele) {
 		t.Fatalf("the reason must name both addresses: %q", got.Reason)
+	}
+}
+
+func TestFinish_AliasesThatCouldNotBeRead(t *testing.T) {
+	t.Parallel()
+	unread := &fault.Error{ID: "identity.unread", Kind: fault.Refused, Text: "The directory gave no access.", Who: []fault.Who{fault.TenantAdmin}, Remedy: "Grant Directory.Read."}
+	for name, c := range map[string]struct {
+		who   provider.Identity
+		cause string
+		blame fault.Who
+	}{
+		"another address is proved": {person(adele, own(adele)), "connect.wrong_person", fault.MailboxOwner},
+		"no address is proved":      {person("Adele"), "connect.identity_unverifiable", fault.TenantAdmin},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			c.who.Unread, c.who.Unproven = unread, unread.Text
+			r, err := b.authorise(c.who, connect.LinkOptions{})
+			f := wantFault(t, err, c.cause)
+			if !strings.Contains(r.Text, unread.Text) || !strings.Contains(f.Remedy, unread.Remedy) || f.Who[0] != c.blame || !slices.Contains(f.Who, fault.TenantAdmin) {
+				t.Errorf("%+v", f)
+			}
+			b.nothingStored()
+		})
 	}
 }
 

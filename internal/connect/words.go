@@ -132,12 +132,20 @@ func errBinding(b Binding, m mailbox.Mailbox, probe error) *fault.Error {
 	switch b.Cause {
 	case "connect.wrong_person":
 		f.Remedy = fmt.Sprintf("Sign out at the provider and start again as %s; or open the link on another device or in a private window; or hand the link to %s.", m.Principal(), m.Principal())
+		if b.Unread != nil {
+			f.Who = append(f.Who, b.Unread.Who...)
+			f.Remedy += fmt.Sprintf(" If %s is an address of whoever signed in: %s", m.Principal(), b.Unread.Remedy)
+			f.Detail, f.Err = b.Unread.Detail, b.Unread
+		}
 	case "connect.identity_foreign":
 		f.Remedy = fmt.Sprintf("Sign out at the provider and start again as %s in its own organisation. If the organisation is right, the operator has to correct the provider's tenant or issuer.", m.Principal())
 		f.Who = append(f.Who, fault.Operator)
 	case "connect.identity_unverifiable":
 		f.Who = []fault.Who{fault.Operator}
 		f.Remedy = "The operator can name the claim that holds the address (identity_claim of the provider), or allow this one mailbox without proof (allow_unverifiable)."
+		if b.Unread != nil {
+			f.Who, f.Remedy, f.Detail, f.Err = b.Unread.Who, b.Unread.Remedy, b.Unread.Detail, b.Unread
+		}
 	case "connect.mailbox_does_not_open":
 		f.Who = []fault.Who{fault.MailAdmin}
 		f.Remedy = fmt.Sprintf("Whoever administers the mail server has to check that the mailbox %s exists, has a licence, and may be used by this protocol.", m.Address)

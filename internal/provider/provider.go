@@ -172,13 +172,17 @@ type Identity struct {
 	Foreign string `json:"foreign,omitempty"`
 	// Unproven says why no address could be proved; empty when one was.
 	Unproven string `json:"unproven,omitempty"`
+	// Unread says why further addresses of theirs could not be read, who can
+	// help and how; nil when all were read. It proves nothing: an address that is
+	// missing may still be theirs.
+	Unread *fault.Error `json:"-"`
 }
 
 // IdentityAddress is one address with what proves it. Alias is true where it
 // is not the name they sign in with.
 type IdentityAddress struct {
 	Address string `json:"address"`
-	Source  string `json:"source"` // preferred_username, graph_mail, graph_proxy_address, email_verified, claim:<name>
+	Source  string `json:"source"` // preferred_username, graph_proxy_address, email_verified, claim:<name>
 	Alias   bool   `json:"alias,omitempty"`
 }
 

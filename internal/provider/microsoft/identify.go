@@ -98,7 +98,7 @@ func (k *Kind) foreign(ctx context.Context, reg provider.Registration, domain, t
 // is returned, because it decides nothing.
 func (k *Kind) identifyByGraph(ctx context.Context, reg provider.Registration, who provider.Identity, refreshToken seal.Secret) (provider.Identity, provider.Tokens, error) {
 	if refreshToken.IsZero() {
-		return unread(who, "Graph was not asked, because there is no refresh token"), provider.Tokens{}, nil
+		return unread(who, nil), provider.Tokens{}, nil
 	}
 	s := siteOf(reg.Record)
 	resource := provider.Resource{Name: provider.ResourceGraph, Scopes: []string{s.graphScope + "/User.Read"}}
@@ -108,7 +108,7 @@ func (k *Kind) identifyByGraph(ctx context.Context, reg provider.Registration, w
 		if f.Kind == fault.Temporary || f.Kind == fault.Internal {
 			return provider.Identity{}, second, err
 		}
-		return unread(who, "Graph gave no access (permission User.Read): "+f.Text), second, nil
+		return unread(who, f), second, nil
 	}
 	me, err := k.me(ctx, reg, second.AccessToken)
 	if err != nil {
@@ -116,7 +116,7 @@ func (k *Kind) identifyByGraph(ctx context.Context, reg provider.Registration, w
 		if f.Kind == fault.Temporary || f.Kind == fault.Internal {
 			return provider.Identity{}, second, err
 		}
-		return unread(who, "Graph did not say who they are: "+f.Text), second, nil
+		return unread(who, f), second, nil
 	}
 	if !strings.EqualFold(me.ID, who.ObjectID) {
 		return provider.Identity{}, second, &fault.Error{
@@ -129,27 +129,46 @@ func (k *Kind) identifyByGraph(ctx context.Context, reg provider.Registration, w
 		return who, second, nil
 	}
 	who.Addresses = add(who.Addresses, me.UserPrincipalName, "graph_user_principal_name", who.Display)
-	who.Addresses = add(who.Addresses, me.Mail, "graph_mail", who.Display)
 	for _, proxy := range me.ProxyAddresses[:min(len(me.ProxyAddresses), 500)] {
 		if scheme, address, ok := strings.Cut(proxy, ":"); ok && strings.EqualFold(scheme, "smtp") {
 			who.Addresses = add(who.Addresses, address, "graph_proxy_address", who.Display)
 		}
 	}
-	return unread(who, "their directory entry holds no address"), second, nil
+	if len(who.Addresses) == 0 {
+		who.Unproven = "Their directory entry holds no address."
+	}
+	return who, second, nil
 }
 
-// unread says why nothing could be proved, where nothing was.
-func unread(who provider.Identity, why string) provider.Identity {
-	if len(who.Addresses) == 0 {
-		who.Unproven = "None of their addresses could be proved: " + strings.TrimSuffix(why, ".") + "."
+// unread says that Graph did not tell the addresses, and what it refused with;
+// nil: it could not be asked for want of a refresh token.
+func unread(who provider.Identity, why *fault.Error) provider.Identity {
+	f := &fault.Error{
+		ID: "identity.unread", Kind: fault.Refused, Who: []fault.Who{fault.TenantAdmin, fault.AppOwner},
+		Text:   "Microsoft Graph, which knows them, could not be asked, because Microsoft gave no refresh token.",
+		Remedy: "See to it that the app may be given the scope offline_access, and start again.",
+	}
+	switch {
+	case why == nil:
+	case why.Field != "": // a setting of ours leads to something that is not Graph
+		f.Text, f.Who, f.Remedy, f.Err = why.Text, why.Who, why.Remedy, why
+	default:
+		f.Text = "Microsoft Graph, which knows them, gave no access. " + why.Text
+		f.Remedy = "Grant the app the delegated permission User.Read of Microsoft Graph, have it consented to, and start again. " +
+			"If it has that permission, a Conditional Access policy may block Graph: the sign-in log says so."
+		f.Detail, f.Err = why.Detail, why
+	}
+	if who.Unread = f; len(who.Addresses) == 0 {
+		who.Unproven = "Their addresses could not be read. " + f.Text
 	}
 	return who
 }
 
-// user is what Graph says of the person behind an access token.
+// user is what Graph says of the person behind an access token. The attribute
+// mail is not read: a directory may hold any address there, a team's for example,
+// while proxyAddresses are unique and of verified domains.
 type user struct {
 	ID                string   `json:"id"`
-	Mail              string   `json:"mail"`
 	UserPrincipalName string   `json:"userPrincipalName"`
 	ProxyAddresses    []string `json:"proxyAddresses"`
 }
@@ -161,7 +180,7 @@ func (k *Kind) me(ctx context.Context, reg provider.Registration, accessToken se
 		return user{}, err
 	}
 	s := siteOf(reg.Record)
-	at := s.graph + "/v1.0/me?" + url.Values{"$select": {"id,mail,userPrincipalName,proxyAddresses"}}.Encode()
+	at := s.graph + "/v1.0/me?" + url.Values{"$select": {"id,userPrincipalName,proxyAddresses"}}.Encode()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
 	if err != nil {
 		return user{}, fmt.Errorf("ask Graph: %w", err)

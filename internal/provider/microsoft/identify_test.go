@@ -127,12 +127,14 @@ func TestIdentify(t *testing.T) {
 		alias    bool
 		foreign  bool
 		unproven bool
+		unread   string // in the remedy; empty: all addresses were read
 		id       string
 		meHits   int
 	}{
 		{name: "the sign-in address is the mailbox's: Graph is not asked", mailbox: strings.ToUpper(desk), source: "preferred_username"},
 		{name: "an alias of the directory", mailbox: "help@" + domain, me: good, source: "graph_proxy_address", alias: true, meHits: 1},
-		{name: "the primary address", mailbox: "desk@" + domain, me: good, source: "graph_mail", alias: true, meHits: 1},
+		{name: "the primary address", mailbox: "desk@" + domain, me: good, source: "graph_proxy_address", alias: true, meHits: 1},
+		{name: "the attribute mail is no proof", mailbox: "desk@" + domain, claims: stranger, me: map[string]any{"id": strangerID, "mail": "desk@" + domain, "userPrincipalName": "AdeleV@" + domain, "proxyAddresses": []string{"SMTP:AdeleV@" + domain}}, meHits: 1},
 		{name: "somebody else of the same tenant", mailbox: desk, claims: stranger, me: map[string]any{"id": strangerID, "mail": "AdeleV@" + domain}, meHits: 1},
 		{name: "the claim email is no address", mailbox: desk, claims: map[string]any{"preferred_username": "AdeleV@" + domain, "oid": strangerID, "email": desk, "email_verified": true}, me: map[string]any{"id": strangerID}, meHits: 1},
 		{name: "the name of the person is no address", mailbox: desk, claims: map[string]any{"preferred_username": "AdeleV@" + domain, "name": desk}, me: good, meHits: 1},
@@ -146,17 +148,17 @@ func TestIdentify(t *testing.T) {
 		{name: "no readable name at all", mailbox: desk, claims: map[string]any{"preferred_username": "live.com#x"}, me: map[string]any{"id": person}, unproven: true, meHits: 1},
 		{name: "User.Read refused", mailbox: "help@" + domain, graph: func(url.Values) (int, any) {
 			return 400, map[string]any{"error": "invalid_grant", "error_description": "AADSTS65001: no"}
-		}},
+		}, unread: "User.Read"},
 		{name: "User.Read refused and no other name", mailbox: desk, claims: map[string]any{"preferred_username": nil}, graph: func(url.Values) (int, any) {
 			return 400, map[string]any{"error": "invalid_grant", "error_description": "AADSTS65001: no"}
-		}, unproven: true},
+		}, unproven: true, unread: "User.Read"},
 		{name: "Entra down for the second access token", mailbox: "help@" + domain, id: "oauth.temporarily_unavailable", graph: func(url.Values) (int, any) {
 			return 503, map[string]any{"error": "temporarily_unavailable"}
 		}},
 		{name: "no answer to the second access token", mailbox: "help@" + domain, id: "oauth.no_answer", graph: func(url.Values) (int, any) { return 0, nil }},
 		{name: "Graph down", mailbox: "help@" + domain, me: 503, id: "graph.unavailable", meHits: 1},
-		{name: "Graph refuses", mailbox: "help@" + domain, me: 403, meHits: 1},
-		{name: "Graph answers nonsense", mailbox: "help@" + domain, me: "<html>", meHits: 1},
+		{name: "Graph refuses", mailbox: "help@" + domain, me: 403, meHits: 1, unread: "User.Read"},
+		{name: "Graph answers nonsense", mailbox: "help@" + domain, me: "<html>", meHits: 1, unread: "endpoint graph"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -181,6 +183,9 @@ func TestIdentify(t *testing.T) {
 			}
 			if (who.Foreign != "") != c.foreign || (who.Unproven != "") != c.unproven {
 				t.Fatalf("foreign %q, unproven %q", who.Foreign, who.Unproven)
+			}
+			if (who.Unread != nil) != (c.unread != "") || who.Unread != nil && !strings.Contains(who.Unread.Remedy, c.unread) {
+				t.Errorf("unread: %+v", who.Unread)
 			}
 			if (c.foreign || c.unproven) && len(who.Addresses) != 0 {
 				t.Fatalf("addresses of somebody who proves none: %+v", who.Addresses)

@@ -85,7 +85,7 @@ func startEntra(t *testing.T) *entra {
 		if n, ok := e.me.(int); ok {
 			status, body = n, map[string]any{"error": map[string]any{"code": "Nope", "message": "no"}}
 		}
-		if r.Header.Get("Authorization") != "Bearer "+marker+"-access" || r.URL.Query().Get("$select") != "id,mail,userPrincipalName,proxyAddresses" {
+		if r.Header.Get("Authorization") != "Bearer "+marker+"-access" || r.URL.Query().Get("$select") != "id,userPrincipalName,proxyAddresses" {
 			status, body = 400, "the test's Graph was asked wrongly"
 		}
 		oauthtest.Reply(w, status, body)
