@@ -145,6 +145,7 @@ var providers = []string{"microsoft", "google"}
 var named = map[string]string{
 	"internal/app/regist":    "the registry is where members are listed",
 	"internal/cli/demo":      "the story plays at a tenant and says which",
+	"internal/cli/provider":  "its help shows an administrator the first provider's example",
 	"internal/cli/sandbox":   "says what it imitates",
 	"internal/cli/setup":     "each provider's hand-off is asked for by its name",
 	"internal/config/sample": "the sample file shows a provider",

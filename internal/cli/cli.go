@@ -123,8 +123,9 @@ func (s *shell) root() *cobra.Command {
 it proves whose authorisation it holds, renews access tokens ahead of need,
 receives and sends mail, and says why mail does not flow.
 
-Run the server:                  mailgrant serve
-Then, on the same host:          mailgrant operator setup`,
+See it at work, with nothing else: mailgrant demo
+Run the server:                    mailgrant serve
+Then, on the same host:            mailgrant operator setup`,
 		SilenceErrors: true, SilenceUsage: true,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },

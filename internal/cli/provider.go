@@ -276,7 +276,9 @@ func (s *shell) providerCreate() *cobra.Command {
 		Long: `Adds a provider. Its client secret comes from a file, the standard input or an
 environment variable, so that it is not in your shell's history; it is sealed
 and never shown again.`,
-		Example: `  mailgrant provider create example --kind generic --issuer https://idp.example \
+		Example: `  mailgrant provider create contoso --kind microsoft --tenant contoso.onmicrosoft.com \
+    --client-id 11111111-2222-3333-4444-555555555555 --client-secret-file secret.txt
+  mailgrant provider create example --kind generic --issuer https://idp.example \
     --client-id mailgrant --client-secret-file secret.txt --client-secret-expires 2027-05-01
   pass show idp/mailgrant | mailgrant provider create example --kind generic \
     --issuer https://idp.example --client-id mailgrant --client-secret-file -`,
