@@ -49,6 +49,9 @@ func TestDispose_WithoutTheExtensionsLosesNothing(t *testing.T) {
 			if c.id == "" && err != nil || c.id != "" && !fault.Has(err, c.id) {
 				t.Fatalf("%v, want %q", err, c.id)
 			}
+			if _, err := r.Select(protocoltest.Context(t), "INBOX"); err != nil {
+				t.Fatalf("something was said that must not be: %v", err)
+			}
 		})
 	}
 }
