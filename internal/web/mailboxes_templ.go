@@ -720,7 +720,7 @@ func mailboxPage(v mailboxView) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = words("End the authorisation of "+v.Address).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = label("End the authorisation of "+v.Address).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -882,7 +882,7 @@ func mailboxPage(v mailboxView) templ.Component {
 						return templ_7745c5c3_Err
 					}
 				}
-				templ_7745c5c3_Err = words(e.Text).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = words(" "+e.Text).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

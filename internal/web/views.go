@@ -212,6 +212,10 @@ type ownerView struct {
 	SignOut      string
 }
 
+// signOutFirst says that the person has to sign out at the provider before
+// another attempt has a chance.
+func (v ownerView) signOutFirst() bool { return v.Last != nil && v.Last.Mismatch && v.SignOut != "" }
+
 type outcomeView struct {
 	OK        bool
 	Pending   bool // quarantined: verified later
@@ -233,6 +237,7 @@ type problemView struct {
 	Text      string
 	Remedy    string
 	Reference string
+	Home      bool // offer the way to the first page
 }
 
 var addressInText = regexp.MustCompile(`\S+@\S+`)

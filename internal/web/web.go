@@ -130,7 +130,7 @@ func (p *Pages) routes() {
 	p.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		p.show(w, r, http.StatusNotFound, problemPage(problemView{
 			frame: p.frame(r, "Not found"), Heading: "There is no such page",
-			Text: "Nothing is served at this address.", Remedy: "Begin at the list of mailboxes.",
+			Text: "Nothing is served at this address.", Remedy: "Check the address, or begin at the list of mailboxes.", Home: true,
 		}))
 	})
 }
