@@ -216,7 +216,7 @@ func (a *Access) SignIn(ctx context.Context, name, password string, from netip.A
 }
 
 // decoy is the hash of no password; it makes unknown names cost a comparison.
-const decoy = "$argon2id$v=19$m=65536,t=3,p=2$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+const decoy = "$argon2id$v=19$m=65536,t=3,p=4$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 
 // KeyRequest is an API key to make.
 type KeyRequest struct {

@@ -98,6 +98,12 @@ func attemptCookie(state, value string, life time.Duration) *http.Cookie {
 // callback takes the provider's answer and forgets the URL it came by.
 func (p *Pages) callback(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
+	for _, values := range q {
+		if len(values) > 1 { // RFC 6749 section 3.1: such an answer is no answer
+			q = url.Values{}
+			break
+		}
+	}
 	state := q.Get("state")
 	expired := attemptCookie(state, "", 0)
 	expired.MaxAge = -1

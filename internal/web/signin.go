@@ -130,9 +130,11 @@ func (p *Pages) setup(w http.ResponseWriter, r *http.Request) {
 }
 
 // localPath keeps a redirect on this server: a path that begins with exactly
-// one slash, else the list.
+// one slash, else the list. Browsers drop tabs and line ends from a URL and
+// read a backslash as a slash, so neither may stand anywhere.
 func localPath(s string) string {
-	if !strings.HasPrefix(s, "/") || strings.HasPrefix(s, "//") || strings.ContainsAny(s, "\\\r\n") {
+	bad := func(r rune) bool { return r < 0x20 || r == 0x7f || r == '\\' }
+	if !strings.HasPrefix(s, "/") || strings.HasPrefix(s, "//") || strings.ContainsFunc(s, bad) {
 		return "/"
 	}
 	return s

@@ -118,6 +118,7 @@ func TestSignIn_LeadsOnlyToOurOwnPages(t *testing.T) {
 		"//evil.example":       "/",
 		`/\evil.example`:       "/",
 		"/a\r\nSet-Cookie: x":  "/",
+		"/\t/evil.example":     "/",
 		"evil":                 "/",
 	} {
 		t.Run(next, func(t *testing.T) {
