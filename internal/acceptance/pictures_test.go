@@ -29,6 +29,7 @@ func TestPictures(t *testing.T) {
 		t.Skip("set MAILGRANT_TEST_PICTURES=1 to take pictures for docs/pictures, =all for every width and scheme")
 	}
 	w := &walk{site: openSite(t, 8025), chromium: testbed.StartChromium(t, testbed.ChromiumOptions{}), t: t, all: wanted == "all"}
+	must(t, os.MkdirAll(picturesFolder, 0o755))
 	w.desk = w.addMailboxLater(directory.StoryDesk, "")
 	w.operatorsFirst()
 	w.ownerPages()
@@ -69,7 +70,7 @@ func (w *walk) take(v *visitor, name string) {
 	for file, picture := range pictures {
 		v.Screenshot(w.t, picture) // a change of scheme fades; the picture is for when it has faded
 		v.await("nothing moves", func() bool { n, err := v.try(`String(document.getAnimations().length)`); return err == nil && n == "0" })
-		v.SaveScreenshot(w.t, picture, filepath.Join(picturesFolder, file))
+		must(w.t, os.WriteFile(filepath.Join(picturesFolder, file), smaller(w.t, v.Screenshot(w.t, picture)), 0o644))
 		if wide := v.evaluate(`String(document.documentElement.scrollWidth > innerWidth)`); wide == "true" {
 			w.t.Errorf("%s: the page is wider than the window", file)
 		}
