@@ -177,6 +177,18 @@ func (w *walk) ownerRefusals() {
 		"https://outlook.office.com/IMAP.AccessAsUser.All", "https://outlook.office.com/SMTP.Send", "https://graph.microsoft.com/User.Read",
 		"https://graph.microsoft.com/openid", "https://graph.microsoft.com/profile", "https://graph.microsoft.com/email", "https://graph.microsoft.com/offline_access",
 	}))
+	w.saveProvider(w.t, everyTenant("common"))
+	mallory := w.visitor()
+	mallory.authorize(w.link(w.t, desk.Address), directory.StoryForeigner)
+	mallory.accept()
+	mallory.heading("The wrong person was signed in")
+	w.take(mallory, "owner-foreign-organisation")
+	w.saveProvider(w.t, nil)
+	must(w.t, w.box.World().ChangeMailbox(directory.StoryDesk, func(m *directory.Mailbox) { m.IMAPOff = true }))
+	v.authorize(w.link(w.t, desk.Address), directory.StoryDesk)
+	v.heading("That did not work")
+	w.take(v, "owner-mailbox-does-not-open")
+	must(w.t, w.box.World().ChangeMailbox(directory.StoryDesk, func(m *directory.Mailbox) { m.IMAPOff = false }))
 	v.open(w.base + "/oauth/callback?code=made-up&state=forged")
 	v.heading("This sign-in was not accepted")
 	w.take(v, "sign-in-not-accepted")
@@ -251,4 +263,9 @@ func (w *walk) mailboxes() {
 	owner.open(old)
 	owner.heading("This link has expired")
 	w.take(owner, "owner-expired")
+	owner.failToSignIn()
+	owner.open(w.base + "/login/local")
+	owner.fillSignIn(operatorName, operatorPassword)
+	owner.awaitText(".alert", "Too many failed sign-ins")
+	w.take(owner, "sign-in-limited")
 }
