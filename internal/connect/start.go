@@ -82,14 +82,14 @@ func (l *Links) Start(ctx context.Context, secret string, choice Choice) (Starte
 }
 
 func attemptText(m mailbox.Mailbox, prompt provider.Prompt) string {
-	how := "is asked to sign in afresh"
+	how := "are asked to sign in afresh"
 	switch prompt {
 	case provider.PromptSelectAccount:
-		how = "is asked which account to use"
+		how = "are asked which account to use"
 	case provider.PromptOmit:
 		how = "may be taken from the browser's present sign-in, as this provider is set up (prompt: omit)"
 	}
-	return fmt.Sprintf("Somebody opened the authorization link for %s; whoever it is %s.", m.Address, how)
+	return fmt.Sprintf("Somebody opened the authorization link for %s; they %s.", m.Address, how)
 }
 
 // decidePrompt gives what to force, for a guided retry, and what is going to be
