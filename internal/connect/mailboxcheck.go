@@ -59,7 +59,7 @@ func (b *Mailboxes) check(ctx context.Context, m *mailbox.Mailbox) error {
 	if err := checkSend(m); err != nil {
 		return err
 	}
-	receive, send := Endpoints(kind, r, *m)
+	receive, send := m.Endpoints(kind, r)
 	if receive != nil {
 		if err := b.checkEndpoint(*receive, m.Receive.Server, r.Name); err != nil {
 			return err
@@ -274,7 +274,7 @@ func (b *Mailboxes) checkEndpoint(at protocol.Endpoint, own mailbox.Server, prov
 		return wrong("mailbox.port", field("port"), "The port is missing or is no port number.", "Use a number from 1 to 65535; usual are 993 for imap and 587 or 465 for smtp.")
 	}
 	if usual, ok := contradicting(at); ok {
-		return wrong("mailbox.port", field("port"), fmt.Sprintf("Port %d and tls: %s do not go together: servers speak %s there.", at.Port, at.TLS, usual), fmt.Sprintf("Give port %d with tls: %s, or another tls.", usualDoor[at.Protocol].port[at.TLS], at.TLS))
+		return wrong("mailbox.port", field("port"), fmt.Sprintf("Port %d and tls: %s do not go together: servers speak %s there.", at.Port, at.TLS, usual), fmt.Sprintf("Give port %d with tls: %s, or another tls.", mailbox.UsualPort(at.Protocol, at.TLS), at.TLS))
 	}
 	if at.TLS == protocol.TLSNone && !loopback(at.Host) {
 		return wrong("mailbox.tls", field("tls"), fmt.Sprintf("Without TLS, access tokens would travel to %s in clear.", at.Host), "Use implicit or starttls; none is possible only towards this machine itself (localhost, 127.0.0.1, ::1).")

@@ -25,13 +25,13 @@ type door struct {
 }
 
 func (l *Links) door(kind provider.Kind, r provider.Record, m mailbox.Mailbox) (door, error) {
-	receive, send := Endpoints(kind, r, m)
+	receive, send := m.Endpoints(kind, r)
 	d := door{user: m.Address}
 	switch {
 	case receive != nil:
-		d.at, d.user = *receive, UserAt(m, m.Receive.Server)
+		d.at, d.user = *receive, m.UserAt(m.Receive.Server)
 	case send != nil:
-		d.at, d.user = *send, UserAt(m, m.Send.Server)
+		d.at, d.user = *send, m.UserAt(m.Send.Server)
 	default:
 		return d, errors.New("connect: the mailbox neither receives nor sends")
 	}

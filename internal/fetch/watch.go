@@ -221,25 +221,19 @@ func (w *watch) open(ctx context.Context) (protocol.Reading, error) {
 	if err != nil {
 		return nil, err
 	}
-	receive := w.box.Receive
-	if receive == nil {
+	at, _ := w.box.Endpoints(kind, registration.Record)
+	if at == nil {
 		return nil, unable(w.box.Address, "does not receive")
 	}
-	reader := w.Readers(receive.Protocol)
+	reader := w.Readers(at.Protocol)
 	if reader == nil {
 		return nil, unable(w.box.Address, "receives by a protocol that is not built in")
 	}
-	at := receive.Overlay(kind.Mail(registration.Record, receive.Protocol))
-	at.Protocol, at.Setting = receive.Protocol, "receive"
 	accessToken, _, err := w.Lender.Lend(ctx, w.box.ID, at.Resource, time.Minute)
 	if err != nil {
 		return nil, err
 	}
-	login := protocol.Login{User: w.box.Address, AccessToken: accessToken}
-	if receive.User != "" {
-		login.User = receive.User
-	}
-	r, err := reader.OpenReader(ctx, at, login)
+	r, err := reader.OpenReader(ctx, *at, protocol.Login{User: w.box.UserAt(w.box.Receive.Server), AccessToken: accessToken})
 	w.refused(ctx, at.Resource, accessToken, err)
 	return r, err
 }

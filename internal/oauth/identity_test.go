@@ -99,6 +99,18 @@ func TestVerifyIDToken(t *testing.T) {
 	}
 }
 
+func TestVerifyIDToken_NoNonceIsNoMatch(t *testing.T) {
+	t.Parallel()
+	s := oauthtest.Start(t)
+	_, err := directory().VerifyIDToken(t.Context(), s.Sign(t, s.Claims("client-1", "", map[string]any{"nonce": nil})), oauth.Expectation{
+		Issuer: s.URL, ClientID: "client-1", JWKSURI: s.URL + "/keys",
+	})
+	var e *oauth.IDTokenError
+	if !errors.As(err, &e) || e.Claim != "nonce" {
+		t.Fatalf("an ID token without a nonce answers a request without one: %v", err)
+	}
+}
+
 func TestVerifyIDToken_KeysOutOfReachIsNoBadSignature(t *testing.T) {
 	t.Parallel()
 	s := oauthtest.Start(t)

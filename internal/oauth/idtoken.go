@@ -165,7 +165,7 @@ func judgeClaims(c Claims, want Expectation, now time.Time) error {
 	if len(audience) > 1 && !present {
 		return &IDTokenError{Claim: "azp", Err: errors.New("it is missing although the ID token is for several clients")}
 	}
-	if got := c.String("nonce"); got != want.Nonce {
+	if got := c.String("nonce"); got == "" || got != want.Nonce {
 		return &IDTokenError{Claim: "nonce", Err: errors.New("it is not the one that was sent; the answer belongs to another request")}
 	}
 	expires, ok := c.Time("exp")

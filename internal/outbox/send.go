@@ -91,14 +91,13 @@ func (a *attempt) run(ctx context.Context) error {
 // after that leaves unknown set.
 func (a *attempt) resolve(ctx context.Context, savesSent bool) (sent bool, err error) {
 	finder := a.SentFinders(protocol.IMAP)
-	if finder == nil || a.box.Receive == nil || a.box.Receive.Protocol != protocol.IMAP {
+	at, _ := a.box.Endpoints(a.kind, a.reg.Record)
+	if finder == nil || at == nil || at.Protocol != protocol.IMAP {
 		return false, nil
 	}
-	at := a.box.Receive.Overlay(a.kind.Mail(a.reg.Record, protocol.IMAP))
-	at.Protocol, at.Setting = protocol.IMAP, "receive"
 	accessToken, err := a.lend(ctx, at.Resource)
 	if err == nil {
-		sent, err = finder.FindSent(ctx, at, login(a.box, a.box.Receive.User, accessToken), a.s.MessageID)
+		sent, err = finder.FindSent(ctx, *at, protocol.Login{User: a.box.UserAt(a.box.Receive.Server), AccessToken: accessToken}, a.s.MessageID)
 	}
 	switch {
 	case err == nil && sent:
@@ -114,15 +113,14 @@ func (a *attempt) resolve(ctx context.Context, savesSent bool) (sent bool, err e
 
 // transmit sends.
 func (a *attempt) transmit(ctx context.Context) error {
-	if a.box.Send == nil {
+	_, at := a.box.Endpoints(a.kind, a.reg.Record)
+	if at == nil {
 		return a.settle(ctx, Failed, "", invalidFault(a.box.Address))
 	}
-	sender := a.Senders(a.box.Send.Protocol)
+	sender := a.Senders(at.Protocol)
 	if sender == nil {
 		return a.settle(ctx, Failed, "", invalidFault(a.box.Address))
 	}
-	at := a.box.Send.Overlay(a.kind.Mail(a.reg.Record, a.box.Send.Protocol))
-	at.Protocol, at.Setting = a.box.Send.Protocol, "send"
 	accessToken, err := a.lend(ctx, at.Resource)
 	if err != nil {
 		return a.stumble(ctx, err)
@@ -133,7 +131,7 @@ func (a *attempt) transmit(ctx context.Context) error {
 	}
 	defer func() { _ = raw.Close() }()
 	data := &entering{Reader: raw, enter: func() error { return a.Store.EnterData(ctx, a.s.ID, a.s.Lease.Fence) }}
-	receipt, err := sender.Send(ctx, at, login(a.box, a.box.Send.User, accessToken), a.s.Envelope, data, a.s.Size)
+	receipt, err := sender.Send(ctx, *at, protocol.Login{User: a.box.UserAt(a.box.Send.Server), AccessToken: accessToken}, a.s.Envelope, data, a.s.Size)
 	if err == nil {
 		return a.settle(ctx, Sent, receipt.Reply, nil)
 	}
@@ -170,13 +168,6 @@ func (e *entering) Read(p []byte) (int, error) {
 func (a *attempt) lend(ctx context.Context, resource string) (seal.Secret, error) {
 	accessToken, _, err := a.Lender.Lend(ctx, a.box.ID, resource, 2*time.Minute)
 	return accessToken, err
-}
-
-func login(box mailbox.Mailbox, user string, accessToken seal.Secret) protocol.Login {
-	if user == "" {
-		user = box.Address
-	}
-	return protocol.Login{User: user, AccessToken: accessToken}
 }
 
 func invalidFault(address string) *fault.Error {

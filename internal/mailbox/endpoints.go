@@ -1,0 +1,72 @@
+package mailbox
+
+import (
+	"github.com/mailgrant/mailgrant/internal/protocol"
+	"github.com/mailgrant/mailgrant/internal/provider"
+)
+
+// UsualPort is the port of a protocol in a TLS mode (RFC 8314, section 3); zero
+// where none is known.
+func UsualPort(name protocol.Name, mode protocol.TLSMode) int {
+	implicit := mode == protocol.TLSImplicit
+	switch {
+	case name == protocol.IMAP && implicit:
+		return 993
+	case name == protocol.IMAP:
+		return 143
+	case name == protocol.SMTP && implicit:
+		return 465
+	case name == protocol.SMTP:
+		return 587
+	}
+	return 0
+}
+
+// usualTLS is the mode where neither preset nor mailbox says one.
+func usualTLS(name protocol.Name) protocol.TLSMode {
+	switch name {
+	case protocol.IMAP:
+		return protocol.TLSImplicit
+	case protocol.SMTP:
+		return protocol.TLSStart
+	}
+	return ""
+}
+
+// Endpoints gives where the mailbox receives and sends: the provider's presets
+// with the mailbox's own settings laid over them; nil for what it does not do.
+// The provider's certificate authorities are trusted wherever the mailbox names
+// none of its own.
+func (m Mailbox) Endpoints(kind provider.Kind, r provider.Record) (receive, send *protocol.Endpoint) {
+	at := func(name protocol.Name, own Server, setting string) *protocol.Endpoint {
+		e := kind.Mail(r, name)
+		if len(e.CAPEM) == 0 && r.CAPEM != "" {
+			e.CAPEM = []byte(r.CAPEM)
+		}
+		e = own.Overlay(e)
+		e.Protocol, e.Setting = name, setting
+		if e.TLS == "" {
+			e.TLS = usualTLS(name)
+		}
+		if e.Port == 0 {
+			e.Port = UsualPort(name, e.TLS)
+		}
+		return &e
+	}
+	if m.Receive != nil {
+		receive = at(m.Receive.Protocol, m.Receive.Server, "receive")
+	}
+	if m.Send != nil {
+		send = at(m.Send.Protocol, m.Send.Server, "send")
+	}
+	return receive, send
+}
+
+// UserAt gives the name the mailbox has at a server: the configured one, else
+// its address.
+func (m Mailbox) UserAt(s Server) string {
+	if s.User != "" {
+		return s.User
+	}
+	return m.Address
+}
