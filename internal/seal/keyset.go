@@ -77,15 +77,22 @@ func NewKeyset() (*Keyset, error) {
 // OpenKeyset reads the key file at path, or makes one with mode 0600 where
 // none exists. A file that others may read is refused.
 func OpenKeyset(path string) (*Keyset, error) {
-	raw, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
-		k, err := NewKeyset()
-		if err != nil {
-			return nil, err
-		}
-		k.path = path
-		return k, k.write(k.handle, true)
+	k, err := readKeyset(path)
+	if !errors.Is(err, os.ErrNotExist) {
+		return k, err
 	}
+	if k, err = NewKeyset(); err != nil {
+		return nil, err
+	}
+	k.path = path
+	if err = k.write(k.handle, true); errors.Is(err, os.ErrExist) {
+		return readKeyset(path) // another process made it meanwhile: that one counts
+	}
+	return k, err
+}
+
+func readKeyset(path string) (*Keyset, error) {
+	raw, err := os.ReadFile(path)
 	if err != nil {
 		return nil, keyFault(path, "The key file cannot be read.", "Give the service user read access to it.", err)
 	}

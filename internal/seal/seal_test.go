@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/mailgrant/mailgrant/internal/fault"
@@ -96,6 +97,28 @@ func TestKeyset_RotationKeepsOldValuesAndReseals(t *testing.T) {
 	}
 	if _, changed, _ := reopened.Reseal(fresh, where); changed {
 		t.Fatal("a value under the primary key was sealed again")
+	}
+}
+
+func TestOpenKeyset_ProcessesThatStartTogetherHaveOneKey(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "keys.json")
+	const n = 8
+	ids, errs := make([]uint32, n), make([]error, n)
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() {
+			k, err := seal.OpenKeyset(path)
+			if errs[i] = err; err == nil {
+				ids[i] = k.PrimaryKeyID()
+			}
+		})
+	}
+	all.Wait()
+	for i := range n {
+		if errs[i] != nil || ids[i] != ids[0] {
+			t.Errorf("process %d: key %d, %v", i, ids[i], errs[i])
+		}
 	}
 }
 
