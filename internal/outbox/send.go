@@ -15,6 +15,13 @@ import (
 	"github.com/mailgrant/mailgrant/internal/seal"
 )
 
+// The pauses after the database was away: between tries to write down what came
+// of an attempt, and before an attempt that it did not let begin.
+const (
+	recordAgain = time.Second / 2
+	storeAgain  = 2 * time.Second
+)
+
 // Send makes one attempt at a submission, if it is due and nobody else's. It is
 // the work of the job that Accept and Retry enqueue. The error tells only of
 // what could not be recorded; the outcome of the attempt is in the submission.
@@ -183,7 +190,9 @@ func (a *attempt) stumble(ctx context.Context, err error) error {
 	f := fault.Of(err)
 	switch {
 	case ctx.Err() != nil && f.ID == "net.cancelled":
-		return a.postpone(context.WithoutCancel(ctx), time.Second, nil) // the process ends; nothing was sent
+		return a.postpone(ctx, time.Second, nil) // the process ends; nothing was sent
+	case f.ID == "store.unavailable":
+		return a.postpone(ctx, storeAgain, nil) // our own database was away; no server has taken the message
 	case f.Kind == fault.NotFound, f.Kind == fault.Refused && !f.Retry, f.Kind == fault.Invalid && !f.Retry:
 		return a.settle(ctx, Failed, f.Detail.Reply, f)
 	case f.Kind == fault.Limited:
@@ -233,7 +242,24 @@ func (a *attempt) postpone(ctx context.Context, wait time.Duration, f *fault.Err
 		r.Cause, r.CauseText, r.Remedy = f.ID, f.Text, f.Remedy
 	}
 	r.NextAttemptAt = a.next(wait)
-	return a.Store.Retry(ctx, r)
+	return a.record(ctx, func(ctx context.Context) error { return a.Store.Retry(ctx, r) })
+}
+
+// record keeps what came of an attempt. A database that is away for a moment is
+// waited for while the attempt may last: otherwise the submission would stand
+// still until its lease ends, and what was sent might be sent again.
+func (a *attempt) record(ctx context.Context, write func(context.Context) error) error {
+	for {
+		err := write(context.WithoutCancel(ctx))
+		if f := fault.Of(err); err == nil || f.Kind != fault.Temporary {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(recordAgain):
+		}
+	}
 }
 
 // next is when to try again, but no later than the end.
@@ -247,17 +273,17 @@ func (a *attempt) next(wait time.Duration) time.Time {
 
 // retry puts the submission back after an attempt, and says so.
 func (a *attempt) retry(ctx context.Context, f *fault.Error, wait time.Duration) error {
-	ctx = context.WithoutCancel(ctx)
 	wait = max(wait, f.RetryAfter)
 	e := event.New(a.Now(), event.SubmissionRetrying, event.System(), fmt.Sprintf("Sending a message to %s failed for now: %s It is tried again.", recipients(a.s.Envelope), ended(f.Text))).
 		About(a.s.MailboxID, a.s.Mailbox).Because(f).With("submission_id", a.s.ID)
 	if a.s.Cause == f.ID && a.s.Attempts > 0 && f.ID != "smtp.no_reply" {
 		e = event.Event{} // told already
 	}
-	return a.Store.Retry(ctx, Retry{
+	r := Retry{
 		ID: a.s.ID, Fence: a.s.Lease.Fence, NextAttemptAt: a.next(wait), Attempted: true, InData: a.unknown,
 		Reply: f.Detail.Reply, Cause: f.ID, CauseText: f.Text, Remedy: f.Remedy, Now: a.Now(), Event: e,
-	})
+	}
+	return a.record(ctx, func(ctx context.Context) error { return a.Store.Retry(ctx, r) })
 }
 
 // settle ends the submission.
@@ -284,7 +310,7 @@ func (a *attempt) settle(ctx context.Context, state State, reply string, f *faul
 		v.Event = v.Event.Because(f)
 	}
 	v.Event = v.Event.With("submission_id", a.s.ID)
-	return a.Store.Settle(context.WithoutCancel(ctx), v)
+	return a.record(ctx, func(ctx context.Context) error { return a.Store.Settle(ctx, v) })
 }
 
 // expire ends a submission that waited too long, with what it waited for.

@@ -66,7 +66,7 @@ func (w *Webhooks) Drain(ctx context.Context, webhookID, mailboxID string) error
 			return ctx.Err()
 		}
 		s := w.settle(c, out)
-		if err := w.store.SettleDelivery(context.WithoutCancel(ctx), s); err != nil && !fault.Has(err, "work.fenced") {
+		if err := w.record(ctx, s, now.Add(w.timeout+leaseMargin)); err != nil && !fault.Has(err, "work.fenced") {
 			return fmt.Errorf("settle a delivery: %w", err)
 		}
 		if !s.Delivered && !s.Parked {
@@ -74,6 +74,23 @@ func (w *Webhooks) Drain(ctx context.Context, webhookID, mailboxID string) error
 		}
 	}
 	return ctx.Err()
+}
+
+// record keeps what came of an attempt. A database that is away for a moment is
+// waited for while the lease lasts: otherwise the queue would stand still until
+// its end, and the receiver would get the same call twice.
+func (w *Webhooks) record(ctx context.Context, s Settlement, until time.Time) error {
+	for {
+		err := w.store.SettleDelivery(context.WithoutCancel(ctx), s)
+		if f := fault.Of(err); err == nil || f.Kind != fault.Temporary || !w.now().Before(until) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(recordAgain):
+		}
+	}
 }
 
 // post makes one attempt.

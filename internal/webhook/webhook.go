@@ -29,6 +29,7 @@ const (
 	longestWait = time.Hour
 	leaseMargin = 15 * time.Second
 	sweepEvery  = 30 * time.Second
+	recordAgain = time.Second / 2
 )
 
 // Options shapes the room.
