@@ -68,18 +68,20 @@ func (s *realServer) received(t *testing.T) map[string]int {
 	t.Helper()
 	var page struct {
 		Items []struct {
-			Subject string `json:"subject"`
+			Parsed struct {
+				Subject string `json:"subject"`
+			} `json:"parsed"`
 		} `json:"items"`
 	}
 	s.ask(t, http.MethodGet, "/v1/messages?limit=500", nil, &page)
 	n := map[string]int{}
 	for _, m := range page.Items {
-		n[m.Subject]++
+		n[m.Parsed.Subject]++
 	}
 	return n
 }
 
-// whole fails unless everything acknowledged was done, and done once.
+// realWhole fails unless everything acknowledged was done, and done once.
 func realWhole(t *testing.T, s *realServer, h *realTenant, d *realDesk, accepted map[string]string, arrived []string) {
 	t.Helper()
 	for subject, id := range accepted {
