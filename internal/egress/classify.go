@@ -181,7 +181,9 @@ func classifyTCP(err error, t Target) *fault.Error {
 			Remedy: fmt.Sprintf("If it lasts, check %s, and whether a firewall drops the connection without a word.", t.setting()),
 		}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed),
-		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE),
+		// net/http names no error for a server that hangs up before it is asked.
+		strings.HasSuffix(err.Error(), "http: server closed idle connection"):
 		return &fault.Error{
 			ID: "net.closed", Kind: fault.Temporary,
 			Text:   fmt.Sprintf("%s closed the connection in the middle.", t),
