@@ -16,8 +16,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/mailgrant/mailgrant/internal/access"
 	"github.com/mailgrant/mailgrant/internal/api"
 	"github.com/mailgrant/mailgrant/internal/broker"
@@ -65,9 +63,11 @@ type App struct {
 	now     func() time.Time
 	owner   string
 	jobs    *jobs.Jobs
-	metrics *prometheus.Registry
+	metrics *metrics
 	http    net.Listener
 	socket  net.Listener
+	folder  *os.File    // holds the lock on the data folder
+	setup   seal.Secret // the set-up link that stands in its file; zero: none
 	handler http.Handler
 
 	draining chan struct{} // closed when the end was asked for: streams end
@@ -85,26 +85,33 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (*App, error) {
 	if err := prepareFolder(cfg.DataDir); err != nil {
 		return nil, err
 	}
-	keys, err := seal.OpenKeyset(cfg.KeyFile)
-	if err != nil {
-		return nil, err
+	a := &App{cfg: cfg, log: o.Logger, now: o.Now, metrics: newMetrics(), draining: make(chan struct{})}
+	for _, step := range []func(context.Context, Options) error{a.ground, a.join, a.listen} {
+		if err := step(ctx, o); err != nil {
+			return nil, errors.Join(err, a.Close())
+		}
 	}
-	owner, err := newOwner()
-	if err != nil {
-		return nil, err
-	}
-	s, err := store.Open(ctx, store.Options{URL: cfg.Database.Reveal(), Now: o.Now, Logger: o.Logger})
-	if err != nil {
-		return nil, err
-	}
-	a := &App{Store: s, Keys: keys, cfg: cfg, log: o.Logger, now: o.Now, owner: owner, metrics: prometheus.NewRegistry(), draining: make(chan struct{})}
-	if err := a.join(ctx, o); err != nil {
-		return nil, errors.Join(err, a.Close())
-	}
-	if err := a.listen(o); err != nil {
+	// Last: the link would be of no use had one of the others failed.
+	if err := a.prepareSetup(ctx); err != nil {
 		return nil, errors.Join(err, a.Close())
 	}
 	return a, nil
+}
+
+// ground takes the data folder and opens the keys and the database.
+func (a *App) ground(ctx context.Context, o Options) error {
+	var err error
+	if a.folder, err = lockFolder(a.cfg.DataDir); err != nil {
+		return err
+	}
+	if a.Keys, err = seal.OpenKeyset(a.cfg.KeyFile); err != nil {
+		return err
+	}
+	if a.owner, err = newOwner(); err != nil {
+		return err
+	}
+	a.Store, err = store.Open(ctx, store.Options{URL: a.cfg.Database.Reveal(), Now: o.Now, Logger: o.Logger, Wrote: a.metrics.wrote})
+	return err
 }
 
 // prepareFolder makes the data folder, for the service's user alone.
@@ -193,6 +200,7 @@ func (a *App) join(ctx context.Context, o Options) error {
 		Probes:    func(n protocol.Name) protocol.Prober { return member[protocol.Prober](reg, n) },
 		Audiences: reg.audiences(), Now: a.now, Log: a.log,
 	}
+	a.metrics.registry.MustRegister(newStock(a))
 	return a.faces(o, publicURL)
 }
 
@@ -246,7 +254,15 @@ func (a *App) Close() error {
 			}
 		}
 	}
-	return errors.Join(append(errs, a.Store.Close())...)
+	if a.Store != nil {
+		errs = append(errs, a.Store.Close())
+	}
+	if a.folder != nil {
+		if err := a.folder.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Addr is where HTTP is served.

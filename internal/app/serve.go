@@ -8,12 +8,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
+	"runtime/debug"
 	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
@@ -27,7 +26,7 @@ import (
 const drainTime = 25 * time.Second
 
 // listen opens the configured address and the socket.
-func (a *App) listen(o Options) error {
+func (a *App) listen(_ context.Context, o Options) error {
 	var err error
 	if a.http = o.Listener; a.http == nil {
 		if a.http, err = net.Listen("tcp", a.cfg.Listen); err != nil {
@@ -47,37 +46,8 @@ func (a *App) listen(o Options) error {
 		}
 		a.http = tls.NewListener(a.http, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}})
 	}
-	path := SocketPath(a.cfg.DataDir)
-	if err := removeStaleSocket(path); err != nil {
-		return err
-	}
-	old := unix.Umask(0o177)
-	a.socket, err = net.Listen("unix", path)
-	unix.Umask(old)
-	if err != nil {
-		return &fault.Error{
-			ID: "app.socket", Kind: fault.Invalid, Field: "data_dir", Text: "The socket cannot be made in the data folder.",
-			Who: []fault.Who{fault.Operator}, Remedy: "A socket's path may have about 100 characters; choose a shorter data_dir.", Err: err,
-		}
-	}
-	return nil
-}
-
-// removeStaleSocket removes a socket that nobody answers; one that is answered
-// belongs to a running server.
-func removeStaleSocket(path string) error {
-	c, err := net.DialTimeout("unix", path, time.Second)
-	if err == nil {
-		_ = c.Close()
-		return &fault.Error{
-			ID: "app.running", Kind: fault.Conflict, Field: "data_dir", Text: "Another Mailgrant is running on this data folder.",
-			Who: []fault.Who{fault.Operator}, Remedy: "Stop it first, or choose another data_dir.",
-		}
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("remove the old socket: %w", err)
-	}
-	return nil
+	a.socket, err = openSocket(SocketPath(a.cfg.DataDir))
+	return err
 }
 
 // route splits calls between pages and API, after the checks that hold for both.
@@ -90,7 +60,7 @@ func (a *App) route(pages, calls http.Handler) http.Handler {
 		_, _ = w.Write([]byte("ok\n"))
 	})
 	mux.HandleFunc("GET /readyz", a.ready)
-	mux.Handle("GET /metrics", a.guarded(promhttp.HandlerFor(a.metrics, promhttp.HandlerOpts{})))
+	mux.Handle("GET /metrics", a.guarded(promhttp.HandlerFor(a.metrics.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4})))
 	mux.Handle("/", pages)
 	return a.accept(mux)
 }
@@ -116,13 +86,33 @@ func (a *App) guarded(next http.Handler) http.Handler {
 				err = c.Allows(access.Read, "")
 			}
 			if err != nil {
-				w.Header().Set("WWW-Authenticate", `Bearer realm="mailgrant"`)
-				http.Error(w, fault.Of(err).Text, http.StatusUnauthorized)
+				refuse(w, err)
 				return
 			}
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// refuse says in plain text why a call is not let through: RFC 6750 section 3.1
+// keeps an unknown key (401) from a missing right (403).
+func refuse(w http.ResponseWriter, err error) {
+	status := http.StatusInternalServerError
+	switch fault.KindOf(err) {
+	case fault.Unauthenticated:
+		w.Header().Set("WWW-Authenticate", `Bearer realm="mailgrant"`)
+		status = http.StatusUnauthorized
+	case fault.Forbidden:
+		w.Header().Set("WWW-Authenticate", `Bearer realm="mailgrant", error="insufficient_scope"`)
+		status = http.StatusForbidden
+	case fault.Temporary:
+		status = http.StatusServiceUnavailable
+	}
+	text := "Something went wrong inside Mailgrant."
+	if f := fault.Of(err); f != nil && status != http.StatusInternalServerError {
+		text = f.Text
+	}
+	http.Error(w, text, status)
 }
 
 // accept refuses foreign Host names (DNS rebinding), and recovers from a bug in
@@ -132,14 +122,17 @@ func (a *App) accept(next http.Handler) http.Handler {
 	for _, h := range a.cfg.Hosts {
 		hosts[strings.ToLower(h)] = true
 	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return http.HandlerFunc(func(plain http.ResponseWriter, r *http.Request) {
+		w := &answer{ResponseWriter: plain}
+		began := time.Now()
 		defer func() {
-			if v := recover(); v != nil {
-				if v == http.ErrAbortHandler { //nolint:errorlint // the documented sentinel
-					panic(v)
-				}
-				a.log.ErrorContext(r.Context(), "a handler panicked", "path", r.Pattern, "panic", v)
-				http.Error(w, "Something went wrong inside Mailgrant.", http.StatusInternalServerError)
+			v := recover()
+			if v != nil {
+				a.panicked(w, r, v)
+			}
+			a.metrics.answered(r, w, time.Since(began))
+			if v != nil && w.broken {
+				panic(http.ErrAbortHandler)
 			}
 		}()
 		_, local := api.Peer(r.Context())
@@ -150,6 +143,21 @@ func (a *App) accept(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// panicked answers for a handler that met a bug, and logs where. An answer that
+// has begun is broken off, so that nobody takes it for whole.
+func (a *App) panicked(w *answer, r *http.Request, v any) {
+	if v == http.ErrAbortHandler { //nolint:errorlint // the documented sentinel
+		w.broken = true
+		return
+	}
+	a.log.ErrorContext(r.Context(), "a handler panicked", "route", r.Pattern, "panic", v, "stack", string(debug.Stack()))
+	if w.status != 0 {
+		w.broken = true
+		return
+	}
+	http.Error(w, "Something went wrong inside Mailgrant. Its log says more.", http.StatusInternalServerError)
 }
 
 // Run serves until ctx ends, then drains: no new calls, those under way finish,
@@ -190,6 +198,8 @@ func (a *App) Run(ctx context.Context) error {
 	run(&inner, "webhooks", loops, a.Webhooks.Run)
 	run(&inner, "authorizations", loops, a.Connect.Links.Run)
 	run(&inner, "jobs", loops, a.jobs.Run)
+	run(&inner, "retention", loops, a.keepRetention)
+	run(&inner, "set-up link", loops, a.watchSetup)
 	run(&outer, "HTTP", faces, server(a.http, false))
 	run(&outer, "socket", faces, server(a.socket, true))
 

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/mailgrant/mailgrant/internal/event"
 )
 
 // Store is an open database. It is safe for concurrent use.
@@ -19,6 +21,7 @@ type Store struct {
 	now     func() time.Time
 	log     *slog.Logger
 	queue   atomic.Pointer[Enqueuer]
+	wrote   func(event.Kind)
 }
 
 // Options say what to open.
@@ -31,6 +34,9 @@ type Options struct {
 	Now func() time.Time
 	// Logger; nil: nothing is logged.
 	Logger *slog.Logger
+	// Wrote is told the kind of each event that this process has committed; it
+	// must not wait. nil: nobody is told.
+	Wrote func(event.Kind)
 	// AllowLazyDisk lets a PostgreSQL whose fsync is off be opened. For tests only:
 	// a power failure then loses what was acknowledged.
 	AllowLazyDisk bool
@@ -39,7 +45,10 @@ type Options struct {
 // Open opens the database and brings its schema up to date. A database that a
 // newer Mailgrant has written, or one that does not write durably, is refused.
 func Open(ctx context.Context, o Options) (*Store, error) {
-	s := &Store{url: o.URL, now: o.Now, log: o.Logger}
+	s := &Store{url: o.URL, now: o.Now, log: o.Logger, wrote: o.Wrote}
+	if s.wrote == nil {
+		s.wrote = func(event.Kind) {}
+	}
 	if s.now == nil {
 		s.now = time.Now
 	}

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+
+	"github.com/mailgrant/mailgrant/internal/event"
 )
 
 // tx is a transaction that changes something. Its jobs are handed on to the
@@ -14,6 +16,8 @@ type tx struct {
 	s    *Store
 	ctx  context.Context //nolint:containedctx // lives as long as the one method call that made it
 	jobs []Job
+
+	events []event.Kind // written, and told once they are committed
 }
 
 // mostTries bounds how often a transaction that lost a race is run.
@@ -52,6 +56,9 @@ func (s *Store) once(ctx context.Context, fn func(*tx) error) error {
 		return fmt.Errorf("commit: %w", err)
 	}
 	t.announce()
+	for _, k := range t.events {
+		s.wrote(k)
+	}
 	return nil
 }
 
