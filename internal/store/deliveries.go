@@ -5,20 +5,23 @@ import (
 	"github.com/mailgrant/mailgrant/internal/webhook"
 )
 
-// fanOut appends an event to the queues of the webhooks that want it.
-func (t *tx) fanOut(e event.Event) error {
-	var wanting []webhook.Webhook
+// listening lists the webhooks that are not switched off.
+func (t *tx) listening() ([]webhook.Webhook, error) {
+	var webhooks []webhook.Webhook
 	err := t.rows("SELECT "+webhookColumns+" FROM webhooks WHERE disabled = '' ORDER BY id", nil, func(row scanner) error {
 		w, err := scanWebhook(row)
-		if err == nil && w.Wants(e) {
-			wanting = append(wanting, w)
-		}
+		webhooks = append(webhooks, w)
 		return err
 	})
-	if err != nil {
-		return err
-	}
-	for _, w := range wanting {
+	return webhooks, err
+}
+
+// fanOut appends an event to the queues of the webhooks that want it.
+func (t *tx) fanOut(webhooks []webhook.Webhook, e event.Event) error {
+	for _, w := range webhooks {
+		if !w.Wants(e) {
+			continue
+		}
 		if err := t.append(w.ID, e); err != nil {
 			return err
 		}

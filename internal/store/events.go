@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/mailgrant/mailgrant/internal/event"
@@ -31,17 +32,18 @@ SELECT COALESCE(MAX(position), 0) + 1, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 
 // want them. An event without a kind is none. It is the last thing a
 // transaction does.
 func (t *tx) addEvents(events ...event.Event) error {
-	written := false
+	events = slices.DeleteFunc(slices.Clone(events), func(e event.Event) bool { return e.Kind == "" })
+	if len(events) == 0 {
+		return nil
+	}
+	if err := t.oneEventWriter(); err != nil {
+		return err
+	}
+	webhooks, err := t.listening()
+	if err != nil {
+		return err
+	}
 	for _, e := range events {
-		if e.Kind == "" {
-			continue
-		}
-		if !written {
-			if err := t.oneEventWriter(); err != nil {
-				return err
-			}
-			written = true
-		}
 		data, err := text(e.Data)
 		if err != nil {
 			return err
@@ -51,7 +53,7 @@ func (t *tx) addEvents(events ...event.Event) error {
 		if err != nil {
 			return fmt.Errorf("write the event %s: %w", e.Kind, err)
 		}
-		if err := t.fanOut(e); err != nil {
+		if err := t.fanOut(webhooks, e); err != nil {
 			return fmt.Errorf("queue the event %s: %w", e.Kind, err)
 		}
 	}

@@ -200,10 +200,12 @@ func (s *Store) EndGrant(ctx context.Context, mailboxID string, now time.Time, e
 }
 
 // suspend does what a decisive change does to the mailboxes whose column has the
-// value. A refresh under way still stores its answer: a refresh token is never lost.
-func (t *tx) suspend(s *connect.Suspension, column, value string) error {
+// value, and gives the events of it. They are written after it: who holds the events and
+// waits for a grant, and who holds that grant and waits for the events, would wait in a circle.
+// A refresh under way still stores its answer: a refresh token is never lost.
+func (t *tx) suspend(s *connect.Suspension, column, value string) ([]event.Event, error) {
 	if s == nil {
-		return nil
+		return nil, nil
 	}
 	var events []event.Event
 	err := t.rows(`
@@ -215,7 +217,7 @@ func (t *tx) suspend(s *connect.Suspension, column, value string) error {
 		return err
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	err = t.rows(`
 		DELETE FROM quarantines WHERE mailbox_id IN (SELECT id FROM mailboxes WHERE `+column+` = $1)
@@ -226,10 +228,7 @@ func (t *tx) suspend(s *connect.Suspension, column, value string) error {
 		events = append(events, s.Dropped(m, display))
 		return err
 	})
-	if err != nil {
-		return err
-	}
-	return t.addEvents(events...)
+	return events, err
 }
 
 // notActive is what a grant that must not be refreshed answers.

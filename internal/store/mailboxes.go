@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 
 	"github.com/mailgrant/mailgrant/internal/connect"
 	"github.com/mailgrant/mailgrant/internal/event"
@@ -91,10 +92,11 @@ func (s *Store) SaveMailbox(ctx context.Context, v connect.SaveMailbox) error {
 		if err != nil {
 			return err
 		}
-		if err := t.addEvents(v.Events...); err != nil {
+		suspended, err := t.suspend(v.Suspend, "id", m.ID)
+		if err != nil {
 			return err
 		}
-		return t.suspend(v.Suspend, "id", m.ID)
+		return t.addEvents(slices.Concat(v.Events, suspended)...)
 	})
 }
 

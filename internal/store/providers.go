@@ -89,10 +89,11 @@ func (s *Store) SaveProvider(ctx context.Context, p connect.SaveProvider) error 
 				return err
 			}
 		}
-		if err := t.addEvents(p.Event); err != nil {
+		suspended, err := t.suspend(p.Suspend, "provider", r.Name)
+		if err != nil {
 			return err
 		}
-		return t.suspend(p.Suspend, "provider", r.Name)
+		return t.addEvents(append([]event.Event{p.Event}, suspended...)...)
 	})
 }
 

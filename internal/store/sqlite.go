@@ -35,7 +35,9 @@ func (s *Store) openSQLite(o Options) error {
 		return fileFault(path, err)
 	}
 	s.write, err = sql.Open("sqlite", sqliteURL(path, "rw", "_txlock=immediate",
-		"_pragma=journal_mode(WAL)", "_pragma=synchronous(FULL)", "_pragma=foreign_keys(1)"))
+		"_pragma=journal_mode(WAL)", "_pragma=synchronous(FULL)", "_pragma=foreign_keys(1)",
+		// After a burst the log on the disk shrinks again.
+		"_pragma=journal_size_limit(67108864)"))
 	if err != nil {
 		return fmt.Errorf("open SQLite to write: %w", err)
 	}
