@@ -53,6 +53,7 @@ func (t *tx) addEvents(events ...event.Event) error {
 		if err != nil {
 			return fmt.Errorf("write the event %s: %w", e.Kind, err)
 		}
+		t.events = append(t.events, e.Kind)
 		if err := t.fanOut(webhooks, e); err != nil {
 			return fmt.Errorf("queue the event %s: %w", e.Kind, err)
 		}
