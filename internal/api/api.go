@@ -10,7 +10,6 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -141,17 +140,43 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.mux.ServeHTTP(w, r)
 }
 
+// methods are those that may stand in an Allow header.
+var methods = [...]string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete}
+
+// notFound answers where no operation is: 405 where another method would be
+// right (RFC 9110 section 15.5.6), else 404.
 func (a *API) notFound(w http.ResponseWriter, r *http.Request) {
+	var allowed []string
+	for _, m := range methods {
+		other := r.Clone(r.Context())
+		other.Method = m
+		if _, pattern := a.mux.Handler(other); pattern != "" {
+			allowed = append(allowed, m)
+		}
+	}
 	p := problemOf(&fault.Error{
 		ID: "api.no_such_path", Kind: fault.NotFound, Text: "There is nothing at " + r.Method + " " + fault.Shorten(r.URL.Path, 200) + ".",
 		Remedy: "See /openapi.json for what there is.",
 	})
+	if len(allowed) > 0 {
+		list := strings.Join(allowed, ", ")
+		w.Header().Set("Allow", list)
+		p.Type, p.Title, p.Status = typePrefix+"api.method", "Method not allowed", http.StatusMethodNotAllowed
+		p.Detail, p.Remedy = "This path does not take this method.", "Use "+list+"; see /openapi.json."
+	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(p.Status)
 	_ = json.NewEncoder(w).Encode(p)
 }
 
 type callerKey struct{}
+
+// still asks again whether the caller's API key is good: a stream outlives the
+// moment in which it was looked at.
+type (
+	stillKey struct{}
+	still    func(context.Context) error
+)
 
 // peerKey carries the uid of whoever reached the socket.
 type peerKey struct{}
@@ -173,20 +198,24 @@ func (a *API) authenticate(ctx huma.Context, next func(huma.Context)) {
 		next(huma.WithValue(ctx, callerKey{}, access.Local(uid)))
 		return
 	}
-	c, err := a.Access.Authenticate(ctx.Context(), ctx.Header("Authorization"), a.remote(ctx))
+	key, from := ctx.Header("Authorization"), a.remote(ctx)
+	c, err := a.Access.Authenticate(ctx.Context(), key, from)
 	if err != nil {
-		if fault.KindOf(err) == fault.Unauthenticated {
-			ctx.SetHeader("WWW-Authenticate", `Bearer realm="mailgrant"`)
-		}
 		a.refuse(ctx, err)
 		return
 	}
-	next(huma.WithValue(ctx, callerKey{}, c))
+	next(huma.WithValue(huma.WithValue(ctx, callerKey{}, c), stillKey{}, still(func(now context.Context) error {
+		_, err := a.Access.Authenticate(now, key, from)
+		return err
+	})))
 }
 
 func (a *API) refuse(ctx huma.Context, err error) {
 	p := a.problem(ctx.Context(), err)
 	ctx.SetHeader("Content-Type", "application/problem+json")
+	if c := challenge(p.Status, ctx.Header("Authorization") != ""); c != "" {
+		ctx.SetHeader("WWW-Authenticate", c)
+	}
 	if p.retryAfter > 0 {
 		ctx.SetHeader("Retry-After", seconds(p.retryAfter))
 	}
@@ -194,33 +223,15 @@ func (a *API) refuse(ctx huma.Context, err error) {
 	_ = json.NewEncoder(ctx.BodyWriter()).Encode(p)
 }
 
+// remote is the address of the caller, behind trusted proxies too.
 func (a *API) remote(ctx huma.Context) netip.Addr {
-	host, _, err := net.SplitHostPort(ctx.RemoteAddr())
-	if err != nil {
-		return netip.Addr{}
-	}
-	addr, err := netip.ParseAddr(host)
-	if err != nil {
-		return netip.Addr{}
-	}
-	hops := strings.Split(ctx.Header("X-Forwarded-For"), ",")
-	for i := len(hops) - 1; i >= 0 && a.trusted(addr); i-- {
-		next, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
-		if err != nil {
-			break
+	var forwarded []string
+	ctx.EachHeader(func(name, value string) {
+		if strings.EqualFold(name, "X-Forwarded-For") {
+			forwarded = append(forwarded, value)
 		}
-		addr = next
-	}
-	return addr.Unmap()
-}
-
-func (a *API) trusted(addr netip.Addr) bool {
-	for _, n := range a.TrustedProxies {
-		if n.Contains(addr.Unmap()) {
-			return true
-		}
-	}
-	return false
+	})
+	return access.RemoteAddr(ctx.RemoteAddr(), forwarded, a.TrustedProxies)
 }
 
 // caller is who calls.
@@ -273,10 +284,11 @@ func register[I, O any](a *API, id, method, path, summary, tag string, h func(co
 	for _, f := range amend {
 		f(&op)
 	}
+	a.describe(&op)
 	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := h(ctx, in)
 		if err != nil {
-			return nil, a.problem(ctx, err)
+			return nil, a.problem(ctx, withoutValues(fault.Of(err), bodyOf(in)))
 		}
 		return out, nil
 	})

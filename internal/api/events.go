@@ -38,13 +38,14 @@ func (a *API) events() {
 			if err != nil {
 				return nil, err
 			}
-			if in.Accept == "text/event-stream" {
+			if wantsStream(in.Accept) {
 				f.After = in.LastID
 				if f.After == "" {
 					f.After = in.After
 				}
 				return &huma.StreamResponse{Body: func(c huma.Context) { a.follow(c, f) }}, nil
 			}
+			f.Limit++ // one more tells whether there is a next page
 			events, err := a.Reads.Events(ctx, f)
 			if err != nil {
 				return nil, err
@@ -54,13 +55,14 @@ func (a *API) events() {
 				page.Items = []event.Event{}
 			}
 			if len(events) == f.Limit {
-				page.Next = events[len(events)-1].ID
+				page.Items = events[:f.Limit-1]
+				page.Next = page.Items[f.Limit-2].ID
 			}
 			return &huma.StreamResponse{Body: func(c huma.Context) {
 				c.SetHeader("Content-Type", "application/json")
 				_ = json.NewEncoder(c.BodyWriter()).Encode(page)
 			}}, nil
-		})
+		}, produces[Page[event.Event]](a, "text/event-stream"))
 }
 
 func (a *API) eventFilter(ctx context.Context, in *EventQuery) (event.Filter, error) {
@@ -110,7 +112,8 @@ func (a *API) readable(ctx context.Context, address string) ([]string, error) {
 	return ids, nil
 }
 
-// follow streams events as server-sent events until the caller goes away.
+// follow streams events as server-sent events until the caller goes away, its API
+// key ends, or the server is to end.
 func (a *API) follow(c huma.Context, f event.Filter) {
 	ctx := c.Context()
 	c.SetHeader("Content-Type", "text/event-stream")
@@ -136,7 +139,11 @@ func (a *API) follow(c huma.Context, f event.Filter) {
 	tick := time.NewTicker(followEvery)
 	defer tick.Stop()
 	last := time.Now()
+	good, _ := ctx.Value(stillKey{}).(still) // none through the socket
 	for {
+		if good != nil && good(ctx) != nil {
+			return // the API key was removed, or has ended
+		}
 		events, err := a.Reads.Events(ctx, f)
 		if err != nil {
 			return

@@ -3,9 +3,11 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"mime"
 	"net/http"
+	"reflect"
 	"strings"
 	"time"
 
@@ -83,8 +85,8 @@ func (a *API) mail() {
 		m, err := a.message(ctx, p.ID)
 		return &Out[fetch.Message]{m}, err
 	})
-	register(a, "get-message-raw", http.MethodGet, "/v1/messages/{id}/raw", "The message as it arrived (message/rfc822)", in, a.rawMessage)
-	register(a, "get-attachment", http.MethodGet, "/v1/messages/{id}/attachments/{n}", "One attachment, decoded", in, a.attachment)
+	register(a, "get-message-raw", http.MethodGet, "/v1/messages/{id}/raw", "The message as it arrived (message/rfc822)", in, a.rawMessage, produces[string](a, "message/rfc822"))
+	register(a, "get-attachment", http.MethodGet, "/v1/messages/{id}/attachments/{n}", "One attachment, decoded", in, a.attachment, produces[string](a, "*/*"))
 	register(a, "create-submission", http.MethodPost, "/v1/submissions", "Hand over a message for sending: JSON or message/rfc822", out, a.submit, answers(http.StatusAccepted), func(o *huma.Operation) {
 		o.MaxBodyBytes = maxMessage
 		o.BodyReadTimeout = 5 * time.Minute
@@ -97,12 +99,16 @@ func (a *API) mail() {
 	})
 	register(a, "list-submissions", http.MethodGet, "/v1/submissions", "Submissions, newest first", out, a.listSubmissions)
 	register(a, "get-submission", http.MethodGet, "/v1/submissions/{id}", "Where a submission stands", out, func(ctx context.Context, p *ByID) (*Out[Submission], error) {
+		c := caller(ctx)
+		if err := c.Allows(access.Send, ""); err != nil && c.Allows(access.Read, "") != nil {
+			return nil, err
+		}
 		s, err := a.Reads.Submission(ctx, p.ID)
 		if err != nil {
 			return nil, err
 		}
-		if caller(ctx).Allows(access.Read, s.Mailbox) != nil && caller(ctx).Allows(access.Send, s.Mailbox) != nil {
-			return nil, caller(ctx).Allows(access.Send, s.Mailbox)
+		if c.Allows(access.Read, s.Mailbox) != nil && c.Allows(access.Send, s.Mailbox) != nil {
+			return nil, elsewhere("submission.unknown", "submission")
 		}
 		return &Out[Submission]{submissionOut(s)}, nil
 	})
@@ -113,13 +119,14 @@ func (a *API) listMessages(ctx context.Context, q *MessageQuery) (*Out[Page[fetc
 	if err != nil {
 		return nil, err
 	}
-	ms, err := a.Reads.Messages(ctx, fetch.Filter{MailboxIDs: ids, Before: q.Cursor, Limit: q.limit()})
+	ms, err := a.Reads.Messages(ctx, fetch.Filter{MailboxIDs: ids, Before: q.Cursor, Limit: q.limit() + 1})
 	page := Page[fetch.Message]{Items: ms}
 	if page.Items == nil {
 		page.Items = []fetch.Message{}
 	}
-	if len(ms) == q.limit() {
-		page.Next = ms[len(ms)-1].ID
+	if len(ms) > q.limit() {
+		page.Items = ms[:q.limit()]
+		page.Next = ms[q.limit()-1].ID
 	}
 	return &Out[Page[fetch.Message]]{page}, err
 }
@@ -129,24 +136,39 @@ func (a *API) listSubmissions(ctx context.Context, q *MessageQuery) (*Out[Page[S
 	if err != nil {
 		return nil, err
 	}
-	ss, err := a.Reads.Submissions(ctx, outbox.Filter{MailboxIDs: ids, Before: q.Cursor, Limit: q.limit()})
+	ss, err := a.Reads.Submissions(ctx, outbox.Filter{MailboxIDs: ids, Before: q.Cursor, Limit: q.limit() + 1})
 	page := Page[Submission]{Items: []Submission{}}
-	for _, s := range ss {
+	for _, s := range ss[:min(len(ss), q.limit())] {
 		page.Items = append(page.Items, submissionOut(s))
 	}
-	if len(ss) == q.limit() {
-		page.Next = ss[len(ss)-1].ID
+	if len(ss) > q.limit() {
+		page.Next = ss[q.limit()-1].ID
 	}
 	return &Out[Page[Submission]]{page}, err
 }
 
 // message gives a message that the caller may read.
 func (a *API) message(ctx context.Context, id string) (fetch.Message, error) {
+	if err := caller(ctx).Allows(access.Read, ""); err != nil {
+		return fetch.Message{}, err
+	}
 	m, err := a.Reads.Message(ctx, id)
 	if err != nil {
 		return fetch.Message{}, err
 	}
-	return m, caller(ctx).Allows(access.Read, m.Mailbox)
+	if caller(ctx).Allows(access.Read, m.Mailbox) != nil {
+		return fetch.Message{}, elsewhere("message.unknown", "message")
+	}
+	return m, nil
+}
+
+// elsewhere refuses what belongs to a mailbox that the caller knows nothing of
+// in the words for what is not there: neither is told.
+func elsewhere(id, what string) error {
+	return &fault.Error{
+		ID: id, Kind: fault.NotFound, Who: []fault.Who{fault.Operator}, Text: "There is no such " + what + ", or its retention has ended.",
+		Remedy: "See the list of " + what + "s for their IDs.",
+	}
 }
 
 func (a *API) raw(ctx context.Context, id string) ([]byte, error) {
@@ -222,6 +244,9 @@ func (a *API) submit(ctx context.Context, in *SubmitInput) (*Out[Submission], er
 		if err := d.Decode(&s); err != nil {
 			return nil, badJSON(err)
 		}
+		if _, err := d.Token(); !errors.Is(err, io.EOF) {
+			return nil, badJSON(errors.New("more follows"))
+		}
 		r.Draft = &s.Draft
 		if s.Mailbox != "" {
 			r.Mailbox = s.Mailbox
@@ -234,7 +259,18 @@ func (a *API) submit(ctx context.Context, in *SubmitInput) (*Out[Submission], er
 	}
 	r.May = func(address string) error { return caller(ctx).Allows(access.Send, address) }
 	s, _, err := a.Outbox.Submit(ctx, r)
-	return &Out[Submission]{submissionOut(s)}, err
+	if err != nil {
+		return nil, withoutValues(fault.Of(err), reflect.ValueOf(SubmissionRequest{Mailbox: r.Mailbox, Draft: draftOf(r)}))
+	}
+	return &Out[Submission]{submissionOut(s)}, nil
+}
+
+// draftOf is the message as fields, where it came as such.
+func draftOf(r outbox.Request) message.Draft {
+	if r.Draft == nil {
+		return message.Draft{}
+	}
+	return *r.Draft
 }
 
 // callerName is the scope of idempotency keys.
@@ -245,9 +281,14 @@ func callerName(ctx context.Context) string {
 
 func badJSON(err error) error {
 	text := "The body is not the JSON that this operation takes."
-	// encoding/json names fields and kinds of value, never values.
-	if s := err.Error(); strings.HasPrefix(s, "json: unknown field") || strings.HasPrefix(s, "json: cannot unmarshal") {
-		text += " " + strings.TrimPrefix(s, "json: ") + "."
+	field := ""
+	var wrong *json.UnmarshalTypeError
+	if errors.As(err, &wrong) { // its own words repeat numbers
+		kind, _, _ := strings.Cut(wrong.Value, " ")
+		field = wrong.Field
+		text += " A " + kind + " cannot stand there."
+	} else if s := err.Error(); strings.HasPrefix(s, "json: unknown field") {
+		text += " It has an " + strings.TrimPrefix(s, "json: ") + "."
 	}
-	return &fault.Error{ID: "api.invalid_request", Kind: fault.Invalid, Text: text, Who: []fault.Who{fault.Operator}, Remedy: "See /openapi.json for what is allowed."}
+	return &fault.Error{ID: "api.invalid_request", Kind: fault.Invalid, Field: field, Text: text, Who: []fault.Who{fault.Operator}, Remedy: "See /openapi.json for what is allowed."}
 }

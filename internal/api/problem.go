@@ -52,6 +52,9 @@ func (p *Problem) GetHeaders() http.Header {
 	if p.retryAfter > 0 {
 		h.Set("Retry-After", seconds(p.retryAfter))
 	}
+	if p.Status == http.StatusForbidden {
+		h.Set("WWW-Authenticate", challenge(p.Status, true))
+	}
 	return h
 }
 
@@ -87,6 +90,9 @@ const typePrefix = "urn:mailgrant:problem:"
 
 func problemOf(f *fault.Error) *Problem {
 	status, title := kindStatus(f.Kind)
+	if f.ID == "api.media_type" {
+		status, title = http.StatusUnsupportedMediaType, "Media type not supported"
+	}
 	p := &Problem{
 		Type: typePrefix + f.ID, Title: title, Status: status, Detail: f.Text, Field: f.Field,
 		Remedy: f.Remedy, Retry: f.Retry, retryAfter: f.RetryAfter,
@@ -128,13 +134,24 @@ func (a *API) problems(_ huma.Context, _ string, v any) (any, error) {
 		p.Type, p.Title = typePrefix+"api.too_slow", "The request came too slowly"
 	}
 	for _, e := range m.Errors {
-		p.Errors = append(p.Errors, FieldError{Field: strings.TrimPrefix(e.Location, "body."), Detail: e.Message})
+		p.Errors = append(p.Errors, FieldError{Field: strings.TrimPrefix(e.Location, "body."), Detail: withoutValue(e.Message)})
 	}
 	if len(p.Errors) > 0 {
 		p.Field = p.Errors[0].Field
 		p.Detail = "The request does not have the form that this operation takes: " + p.Errors[0].Field + ": " + p.Errors[0].Detail + "."
 	}
 	return p, nil
+}
+
+// withoutValue leaves a framework's sentence, unless it repeats what was sent:
+// those of Go's own parsers do.
+func withoutValue(text string) string {
+	for _, parser := range []string{"parsing ", "strconv.", "invalid character", "json:", "url:", "unmarshal"} {
+		if strings.Contains(text, parser) {
+			return "this cannot be read"
+		}
+	}
+	return text
 }
 
 func normalise(address string) (string, error) { return message.Address(address) }

@@ -35,7 +35,7 @@ const testTime = 3 * time.Minute
 func typeOf[T any]() reflect.Type { return reflect.TypeFor[T]() }
 
 func (a *API) tests() {
-	register(a, "test-mailbox", http.MethodPost, "/v1/mailboxes/{address}/test", "Climb from the name look-up to the opened mailbox; with Accept: text/event-stream each rung as it is climbed", "Diagnosis", a.test)
+	register(a, "test-mailbox", http.MethodPost, "/v1/mailboxes/{address}/test", "Climb from the name look-up to the opened mailbox; with Accept: text/event-stream each rung as it is climbed", "Diagnosis", a.test, produces[TestResult](a, "text/event-stream"))
 	register(a, "inspect-token", http.MethodPost, "/v1/inspect", "Whose token is this, for what, until when, and what is wrong with it", "Diagnosis", a.inspect)
 }
 
@@ -57,7 +57,7 @@ func (a *API) test(ctx context.Context, in *struct {
 		o.SendTo = in.Body.SendTo
 	}
 	o.By = caller(ctx).Actor
-	stream := in.Accept == "text/event-stream"
+	stream := wantsStream(in.Accept)
 	return &huma.StreamResponse{Body: func(c huma.Context) {
 		ctx, cancel := context.WithTimeout(c.Context(), testTime)
 		defer cancel()

@@ -1,0 +1,162 @@
+package api
+
+import (
+	"net/http"
+	"reflect"
+	"regexp"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/mailgrant/mailgrant/internal/access"
+	"github.com/mailgrant/mailgrant/internal/fault"
+)
+
+// everywhere refuses callers that may not manage the whole server. A key with
+// rights at some mailboxes could otherwise make itself a key for all of them.
+func everywhere(c access.Caller) error {
+	if err := c.Allows(access.Manage, ""); err != nil {
+		return err
+	}
+	if c.All || len(c.Mailboxes) == 0 {
+		return nil
+	}
+	return &fault.Error{
+		ID: "access.forbidden", Kind: fault.Forbidden, Who: []fault.Who{fault.Operator},
+		Text:   "This API key has the right “manage” at some mailboxes only; this concerns the whole server.",
+		Remedy: "Use a key with the right “manage” that is not bound to mailboxes.",
+	}
+}
+
+const realm = `Bearer realm="mailgrant"`
+
+// challenge is the WWW-Authenticate header that goes with a refusal (RFC 6750
+// section 3): bare for who brought nothing, with an error for who brought an API
+// key that is not good, or not good enough.
+func challenge(status int, brought bool) string {
+	switch {
+	case status == http.StatusForbidden:
+		return realm + `, error="insufficient_scope"`
+	case status == http.StatusUnauthorized && brought:
+		return realm + `, error="invalid_token"`
+	case status == http.StatusUnauthorized:
+		return realm
+	}
+	return ""
+}
+
+// wantsStream reads an Accept header: whether it asks for server-sent events.
+func wantsStream(accept string) bool {
+	for part := range strings.SplitSeq(accept, ",") {
+		media, _, _ := strings.Cut(part, ";")
+		if strings.EqualFold(strings.TrimSpace(media), "text/event-stream") {
+			return true
+		}
+	}
+	return false
+}
+
+var (
+	quoted = regexp.MustCompile(`“[^”]*”`)
+	word   = regexp.MustCompile(`^[a-z_-]+$`)
+)
+
+// withoutValues takes out of a refusal's words what the caller's own document
+// said. A client secret pasted into the wrong field must not come back: answers
+// are logged and shown where requests are not. The field is named beside it.
+func withoutValues(f *fault.Error, body reflect.Value) *fault.Error {
+	if f.Kind != fault.Invalid || !body.IsValid() {
+		return f
+	}
+	clean := *f
+	said := stringsOf(body, nil)
+	unquote := func(text string) string {
+		return quoted.ReplaceAllStringFunc(text, func(q string) string {
+			inner := strings.TrimSuffix(strings.TrimSuffix(strings.TrimPrefix(q, "“"), "”"), "…")
+			for _, s := range said {
+				if inner != "" && strings.HasPrefix(strings.ToLower(fault.Shorten(s, len(s))), strings.ToLower(inner)) {
+					return "“…”"
+				}
+			}
+			return q
+		})
+	}
+	scrub := func(text string) string {
+		for _, s := range said {
+			// An address is no secret, and words such as authorization_code are our own.
+			if len(s) >= 8 && !strings.Contains(s, "@") && !word.MatchString(s) {
+				text = strings.ReplaceAll(text, s, "…")
+			}
+		}
+		return text
+	}
+	clean.Text, clean.Remedy = scrub(unquote(f.Text)), scrub(f.Remedy)
+	return &clean
+}
+
+// stringsOf gives every text in a document.
+func stringsOf(v reflect.Value, out []string) []string {
+	switch v.Kind() {
+	case reflect.String:
+		if v.Len() > 0 {
+			out = append(out, v.String())
+		}
+	case reflect.Pointer, reflect.Interface:
+		if !v.IsNil() {
+			out = stringsOf(v.Elem(), out)
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if v.Type().Field(i).IsExported() {
+				out = stringsOf(v.Field(i), out)
+			}
+		}
+	case reflect.Slice, reflect.Array:
+		if v.Type().Elem().Kind() == reflect.Uint8 {
+			return out
+		}
+		for i := range v.Len() {
+			out = stringsOf(v.Index(i), out)
+		}
+	case reflect.Map:
+		for it := v.MapRange(); it.Next(); {
+			out = stringsOf(it.Value(), out)
+		}
+	}
+	return out
+}
+
+// bodyOf is the document of an operation's input; the zero Value where it has none.
+func bodyOf(in any) reflect.Value {
+	return reflect.ValueOf(in).Elem().FieldByName("Body")
+}
+
+// describe completes what the framework says of an operation: refusals are
+// problem documents, and streamed answers have media types.
+func (a *API) describe(op *huma.Operation) {
+	schema := a.huma.OpenAPI().Components.Schemas.Schema(typeOf[Problem](), true, "Problem")
+	if op.Responses == nil {
+		op.Responses = map[string]*huma.Response{}
+	}
+	op.Responses["default"] = &huma.Response{
+		Description: "A refusal: what is wrong, who acts, what to do",
+		Content:     map[string]*huma.MediaType{"application/problem+json": {Schema: schema}},
+	}
+}
+
+// produces says what a streamed answer is.
+func produces[T any](a *API, media ...string) func(*huma.Operation) {
+	return func(op *huma.Operation) {
+		content := map[string]*huma.MediaType{}
+		for _, m := range media {
+			content[m] = &huma.MediaType{Schema: &huma.Schema{Type: "string"}}
+		}
+		if len(media) == 0 || media[0] == "text/event-stream" {
+			content["application/json"] = &huma.MediaType{Schema: a.huma.OpenAPI().Components.Schemas.Schema(typeOf[T](), true, "")}
+		}
+		if op.Responses == nil {
+			op.Responses = map[string]*huma.Response{}
+		}
+		op.Responses["200"] = &huma.Response{Description: "OK", Content: content}
+	}
+}
