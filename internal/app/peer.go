@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"net"
-	"net/netip"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -31,11 +30,6 @@ func withPeer(ctx context.Context, c net.Conn) context.Context {
 		return ctx
 	}
 	return api.WithPeer(ctx, int(cred.Uid))
-}
-
-func netAddr(hostPort string) (netip.Addr, error) {
-	ap, err := netip.ParseAddrPort(hostPort)
-	return ap.Addr().Unmap(), err
 }
 
 func hostOnly(host string) string {

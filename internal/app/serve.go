@@ -80,7 +80,7 @@ func (a *App) ready(w http.ResponseWriter, r *http.Request) {
 func (a *App) guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, local := api.Peer(r.Context()); !local {
-			addr, _ := netAddr(r.RemoteAddr)
+			addr := access.RemoteAddr(r.RemoteAddr, r.Header.Values("X-Forwarded-For"), a.cfg.TrustedProxies)
 			c, err := a.Access.Authenticate(r.Context(), r.Header.Get("Authorization"), addr)
 			if err == nil {
 				err = c.Allows(access.Read, "")
