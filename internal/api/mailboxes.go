@@ -195,7 +195,7 @@ func (a *API) listMailboxes(ctx context.Context, in *Paging) (*Out[Page[Mailbox]
 	}
 	page := Page[Mailbox]{Items: []Mailbox{}}
 	after := in.Cursor
-	for len(page.Items) < in.limit() {
+	for {
 		listed, err := a.Connect.Mailboxes.List(ctx, after, in.limit())
 		if err != nil {
 			return nil, err
@@ -205,13 +205,13 @@ func (a *API) listMailboxes(ctx context.Context, in *Paging) (*Out[Page[Mailbox]
 			if c.Allows(access.Read, l.Mailbox.Address) != nil {
 				continue
 			}
+			if len(page.Items) == in.limit() { // this one begins the next page
+				page.Next = page.Items[in.limit()-1].Address
+				return &Out[Page[Mailbox]]{page}, nil
+			}
 			m := mailboxOut(l.Mailbox)
 			m.State = statusOut(l)
 			page.Items = append(page.Items, m)
-			if len(page.Items) == in.limit() {
-				page.Next = after
-				break
-			}
 		}
 		if len(listed) < in.limit() {
 			break
