@@ -39,9 +39,12 @@ type Access struct {
 	now   func() time.Time
 
 	attempts limiter
+	// hashing bounds how many passwords are worked on at once: each takes 64 MiB.
+	hashing chan struct{}
 
 	mu    sync.Mutex
 	cache map[[sha256.Size]byte]cached
+	ended int // grows when a key is deleted: what was read before is not remembered
 }
 
 // cached is an API key that was looked up a moment ago.
@@ -54,6 +57,9 @@ type cached struct {
 // in this one it stops at once.
 const cacheLife = 2 * time.Second
 
+// hashesAtOnce bounds the memory that sign-ins take.
+const hashesAtOnce = 2
+
 // New makes the room. now is nil for the real clock.
 func New(store Store, setup SetupStore, now func() time.Time) *Access {
 	if now == nil {
@@ -62,6 +68,7 @@ func New(store Store, setup SetupStore, now func() time.Time) *Access {
 	return &Access{
 		store: store, setup: setup, now: now,
 		attempts: limiter{seen: map[string]*bucket{}},
+		hashing:  make(chan struct{}, hashesAtOnce),
 		cache:    map[[sha256.Size]byte]cached{},
 	}
 }
@@ -96,8 +103,9 @@ func (c Caller) Allows(r Right, address string) error {
 	if !slices.Contains(c.May, r) {
 		return forbidden(fmt.Sprintf("This API key lacks the right “%s”.", r))
 	}
-	if address != "" && len(c.Mailboxes) > 0 && !slices.Contains(c.Mailboxes, address) {
-		return forbidden(fmt.Sprintf("This API key has no right at the mailbox %s.", address))
+	same := func(m string) bool { return message.SameAddress(m, address) }
+	if address != "" && len(c.Mailboxes) > 0 && !slices.ContainsFunc(c.Mailboxes, same) {
+		return forbidden(fmt.Sprintf("This API key has no right at the mailbox %s.", fault.Shorten(address, 254)))
 	}
 	return nil
 }
@@ -162,7 +170,23 @@ func (a *Access) CompleteSetup(ctx context.Context, link, name, password string)
 			Remedy: "Use 2 to 64 small letters, digits, and . _ @ -, beginning with a letter or digit.",
 		}
 	}
+	// A hash is dear: only who holds the link has one made.
+	good, err := a.CheckSetup(ctx, link)
+	if err != nil {
+		return Operator{}, err
+	}
+	if !good {
+		return Operator{}, &fault.Error{
+			ID: "setup.spent", Kind: fault.Conflict, Text: "This set-up link has been used or has expired.", Who: []fault.Who{fault.Operator},
+			Remedy: "Make a new one on the host with “mailgrant operator setup”.",
+		}
+	}
+	done, err := a.hashTurn(ctx)
+	if err != nil {
+		return Operator{}, err
+	}
 	encoded, err := hashPassword(password)
+	done()
 	if err != nil {
 		return Operator{}, err
 	}
@@ -178,45 +202,83 @@ func (a *Access) CompleteSetup(ctx context.Context, link, name, password string)
 	}
 	e := event.New(now, event.OperatorCreated, event.Actor{Kind: event.ActorOperator, Name: name},
 		fmt.Sprintf("%s set a password through the set-up link.", name))
-	return o, a.setup.SpendSetup(ctx, hash(link), now, o, e)
+	if err := a.setup.SpendSetup(ctx, hash(link), now, o, e); err != nil {
+		return Operator{}, err
+	}
+	return o, nil
+}
+
+// hashTurn waits until a password may be worked on; the caller calls done after.
+func (a *Access) hashTurn(ctx context.Context) (done func(), err error) {
+	select {
+	case a.hashing <- struct{}{}:
+		return func() { <-a.hashing }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// tooMany refuses while a name or an address has to wait.
+func (a *Access) tooMany(keys []string) error {
+	wait := a.attempts.wait(a.now(), keys...)
+	if wait <= 0 {
+		return nil
+	}
+	return &fault.Error{
+		ID: "access.too_many_attempts", Kind: fault.Limited, RetryAfter: wait, Who: []fault.Who{fault.Operator},
+		Text:   fmt.Sprintf("Too many failed sign-ins; the next one is accepted in %s.", max(wait.Round(time.Second), time.Second)),
+		Remedy: "Wait, then try again. A forgotten password is replaced on the server by “mailgrant operator setup”.",
+	}
 }
 
 // SignIn checks an operator's name and password. Wrong names cost as much time as
 // wrong passwords; after ten failures a name and an address wait.
 func (a *Access) SignIn(ctx context.Context, name, password string, from netip.Addr) (Operator, error) {
 	name = strings.ToLower(strings.TrimSpace(name))
-	now := a.now()
-	if wait := a.attempts.wait(now, "name:"+name, "from:"+from.String()); wait > 0 {
-		return Operator{}, &fault.Error{
-			ID: "access.too_many_attempts", Kind: fault.Limited, RetryAfter: wait, Who: []fault.Who{fault.Operator},
-			Text:   fmt.Sprintf("Too many failed sign-ins; the next one is accepted in %s.", wait.Round(time.Second)),
-			Remedy: "Wait, then try again. A forgotten password is replaced on the server by “mailgrant operator setup”.",
-		}
+	keys := limiterKeys(name, from)
+	if err := a.tooMany(keys); err != nil {
+		return Operator{}, err
 	}
+	done, err := a.hashTurn(ctx)
+	if err != nil {
+		return Operator{}, err
+	}
+	defer done()
+	// Again, since guesses sent at the same moment failed while this one waited its turn.
+	if err := a.tooMany(keys); err != nil {
+		return Operator{}, err
+	}
+	now := a.now()
 	o, err := a.store.Operator(ctx, name)
 	if err != nil && fault.KindOf(err) != fault.NotFound {
 		return Operator{}, err
 	}
 	encoded := o.PasswordHash
 	if encoded == "" {
-		encoded = decoy
+		encoded = decoy()
 	}
 	if !passwordMatches(encoded, password) || o.PasswordHash == "" {
-		a.attempts.failed(now, "name:"+name, "from:"+from.String())
-		e := event.New(now, event.SignInRefused, event.Actor{Kind: event.ActorOperator, Name: fault.Shorten(name, 64)}, "A sign-in was refused: wrong name or password.")
+		a.attempts.failed(now, keys...)
+		// A name that nobody has is not repeated: people type passwords into that field.
+		e := event.New(now, event.SignInRefused, event.Actor{Kind: event.ActorOperator, Name: o.Name}, "A sign-in was refused: wrong name or password.")
 		if err := a.store.WriteEvent(ctx, e.With("from", from.String())); err != nil {
 			return Operator{}, err
 		}
 		return Operator{}, unauthenticated("access.wrong_password", "The name or the password is wrong.",
 			"Try again. A forgotten password is replaced on the server by “mailgrant operator setup”.")
 	}
-	a.attempts.forget("name:"+name, "from:"+from.String())
+	a.attempts.forget(keys...)
 	e := event.New(now, event.OperatorSignedIn, event.Actor{Kind: event.ActorOperator, Name: o.Name}, o.Name+" signed in.")
-	return o, a.store.WriteEvent(ctx, e.With("from", from.String()))
+	if err := a.store.WriteEvent(ctx, e.With("from", from.String())); err != nil {
+		return Operator{}, err
+	}
+	return o, nil
 }
 
 // decoy is the hash of no password; it makes unknown names cost a comparison.
-const decoy = "$argon2id$v=19$m=65536,t=3,p=4$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+func decoy() string {
+	return encodeHash(make([]byte, argonSalt), make([]byte, argonKey))
+}
 
 // KeyRequest is an API key to make.
 type KeyRequest struct {
@@ -266,6 +328,7 @@ func (r *KeyRequest) check(now time.Time) error {
 			return bad(fmt.Sprintf("may[%d]", i), fmt.Sprintf("There is no right “%s”.", fault.Shorten(string(m), 40)), "Allowed are read, send, token, manage.")
 		}
 	}
+	r.Mailboxes, r.Networks = slices.Clone(r.Mailboxes), slices.Clone(r.Networks)
 	for i, m := range r.Mailboxes {
 		address, err := message.Address(m)
 		if err != nil {
@@ -274,9 +337,11 @@ func (r *KeyRequest) check(now time.Time) error {
 		r.Mailboxes[i] = address
 	}
 	for i, n := range r.Networks {
-		if _, err := netip.ParsePrefix(n); err != nil {
+		p, err := netip.ParsePrefix(n)
+		if err != nil {
 			return bad(fmt.Sprintf("networks[%d]", i), fmt.Sprintf("“%s” is not a network.", fault.Shorten(n, 60)), "Write it as 10.1.0.0/16 or 2001:db8::/32.")
 		}
+		r.Networks[i] = plainPrefix(p).Masked().String()
 	}
 	if !r.ExpiresAt.IsZero() && !r.ExpiresAt.After(now) {
 		return bad("expires_at", "The end date is in the past.", "Give a later one, or none.")
@@ -298,6 +363,7 @@ func (a *Access) DeleteAPIKey(ctx context.Context, by event.Actor, name string) 
 	}
 	a.mu.Lock()
 	clear(a.cache)
+	a.ended++
 	a.mu.Unlock()
 	return nil
 }
@@ -321,7 +387,7 @@ func (a *Access) Authenticate(ctx context.Context, header string, from netip.Add
 	}
 	if len(k.Networks) > 0 && !slices.ContainsFunc(k.Networks, func(n string) bool {
 		p, err := netip.ParsePrefix(n)
-		return err == nil && p.Contains(from.Unmap())
+		return err == nil && plainPrefix(p).Contains(from.Unmap().WithZone(""))
 	}) {
 		return Caller{}, forbidden(fmt.Sprintf("The API key %s may not be used from %s.", k.Name, from))
 	}
@@ -334,6 +400,7 @@ func (a *Access) lookUp(ctx context.Context, h [sha256.Size]byte) (APIKey, error
 	now := a.now()
 	a.mu.Lock()
 	c, ok := a.cache[h]
+	ended := a.ended
 	a.mu.Unlock()
 	if ok && now.Before(c.until) {
 		return c.key, nil
@@ -347,6 +414,9 @@ func (a *Access) lookUp(ctx context.Context, h [sha256.Size]byte) (APIKey, error
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if ended != a.ended {
+		return k, nil
+	}
 	if len(a.cache) > 10_000 {
 		clear(a.cache)
 	}

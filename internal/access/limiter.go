@@ -1,8 +1,14 @@
 package access
 
 import (
+	"cmp"
+	"maps"
+	"net/netip"
+	"slices"
 	"sync"
 	"time"
+
+	"github.com/mailgrant/mailgrant/internal/fault"
 )
 
 // limiter slows down guessing: ten failures are free, each further one doubles
@@ -44,12 +50,8 @@ func (l *limiter) wait(now time.Time, keys ...string) time.Duration {
 func (l *limiter) failed(now time.Time, keys ...string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.seen) > maxBuckets {
-		for k, b := range l.seen {
-			if now.Sub(b.last) > time.Minute {
-				delete(l.seen, k)
-			}
-		}
+	if len(l.seen)+len(keys) > maxBuckets {
+		l.shrink()
 	}
 	for _, k := range keys {
 		b := l.seen[k]
@@ -60,6 +62,28 @@ func (l *limiter) failed(now time.Time, keys ...string) {
 		b.failures++
 		b.last = now
 	}
+}
+
+// shrink drops a quarter: those with the fewest failures, of them the quietest,
+// so that a flood of invented names does not free the one under attack.
+func (l *limiter) shrink() {
+	keys := slices.SortedFunc(maps.Keys(l.seen), func(a, b string) int {
+		x, y := l.seen[a], l.seen[b]
+		return cmp.Or(cmp.Compare(x.failures, y.failures), x.last.Compare(y.last))
+	})
+	for _, k := range keys[:len(keys)/4] {
+		delete(l.seen, k)
+	}
+}
+
+// limiterKeys names what failures are counted by: the name, which no operator's
+// exceeds, and the address, over IPv6 the /64 that one party has to itself.
+func limiterKeys(name string, from netip.Addr) []string {
+	network := from.Unmap().WithZone("").String()
+	if from = from.Unmap(); from.Is6() {
+		network = netip.PrefixFrom(from.WithZone(""), 64).Masked().String()
+	}
+	return []string{"name:" + fault.Shorten(name, 64), "from:" + network}
 }
 
 func (l *limiter) forget(keys ...string) {

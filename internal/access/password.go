@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/crypto/argon2"
 
@@ -26,9 +27,20 @@ const (
 // 800-63B: length counts, composition rules do not).
 const MinPassword = 12
 
+// maxPassword is the most bytes of a password.
+const maxPassword = 1024
+
 // hashPassword gives the encoded Argon2id hash of a password.
 func hashPassword(password string) (string, error) {
-	if n := len([]rune(password)); n < MinPassword || len(password) > 1024 {
+	if len(password) > maxPassword {
+		return "", &fault.Error{
+			ID: "access.long_password", Kind: fault.Invalid, Field: "password",
+			Text:   fmt.Sprintf("The password has %d bytes; at most %d are allowed.", len(password), maxPassword),
+			Who:    []fault.Who{fault.Operator},
+			Remedy: "Choose a shorter one.",
+		}
+	}
+	if n := utf8.RuneCountInString(password); n < MinPassword {
 		return "", &fault.Error{
 			ID: "access.weak_password", Kind: fault.Invalid, Field: "password",
 			Text:   fmt.Sprintf("The password has %d characters; at least %d are needed.", n, MinPassword),
@@ -41,8 +53,12 @@ func hashPassword(password string) (string, error) {
 		return "", fmt.Errorf("make a salt: %w", err)
 	}
 	key := argon2.IDKey([]byte(password), salt, argonTime, argonMemory, argonThreads, argonKey)
+	return encodeHash(salt, key), nil
+}
+
+func encodeHash(salt, key []byte) string {
 	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, argonMemory, argonTime, argonThreads,
-		base64.RawStdEncoding.EncodeToString(salt), base64.RawStdEncoding.EncodeToString(key)), nil
+		base64.RawStdEncoding.EncodeToString(salt), base64.RawStdEncoding.EncodeToString(key))
 }
 
 // passwordMatches compares a password with an encoded hash in constant time. A
@@ -50,7 +66,7 @@ func hashPassword(password string) (string, error) {
 // sign-in arbitrarily expensive.
 func passwordMatches(encoded, password string) bool {
 	parts := strings.Split(encoded, "$")
-	if len(parts) != 6 || parts[1] != "argon2id" || len(password) > 1024 {
+	if len(parts) != 6 || parts[1] != "argon2id" || len(password) > maxPassword {
 		return false
 	}
 	var version int

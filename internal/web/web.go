@@ -15,7 +15,6 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -291,33 +290,7 @@ func (p *Pages) asset(w http.ResponseWriter, r *http.Request) {
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(f.body))
 }
 
-// remote is the address of the caller, by X-Forwarded-For where a trusted proxy
-// says so.
+// remote is the address of the caller, behind trusted proxies too.
 func (p *Pages) remote(r *http.Request) netip.Addr {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{}
-	}
-	addr, err := netip.ParseAddr(host)
-	if err != nil {
-		return netip.Addr{}
-	}
-	hops := strings.Split(r.Header.Get("X-Forwarded-For"), ",")
-	for i := len(hops) - 1; i >= 0 && p.trusted(addr); i-- {
-		next, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
-		if err != nil {
-			break
-		}
-		addr = next
-	}
-	return addr.Unmap()
-}
-
-func (p *Pages) trusted(addr netip.Addr) bool {
-	for _, n := range p.TrustedProxies {
-		if n.Contains(addr.Unmap()) {
-			return true
-		}
-	}
-	return false
+	return access.RemoteAddr(r.RemoteAddr, r.Header.Values("X-Forwarded-For"), p.TrustedProxies)
 }

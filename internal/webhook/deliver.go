@@ -184,7 +184,8 @@ func (w *Webhooks) settle(c Claimed, out outcome) Settlement {
 		s.Events = []event.Event{e}
 		return s
 	}
-	wait := max(work.Backoff(c.Delivery.Attempts, firstWait, longestWait), min(out.after, longestWait))
+	// The receiver's own wish is followed as long as a last attempt remains before giving up.
+	wait := max(work.Backoff(c.Delivery.Attempts+1, firstWait, longestWait), min(out.after, w.giveUp-now.Sub(first)))
 	s.NextAttemptAt = now.Add(wait + rand.N(wait/10+1))
 	return s
 }

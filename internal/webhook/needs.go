@@ -31,6 +31,11 @@ func (w Webhook) Wants(e event.Event) bool {
 	if w.Disabled != "" {
 		return false
 	}
+	// The alert about a receiver that does not answer is not sent to that
+	// receiver: it would be parked in turn, for ever.
+	if (e.Kind == event.DeliveryParked || e.Kind == event.WebhookDisabled) && e.Data["webhook"] == w.Name {
+		return false
+	}
 	if len(w.Mailboxes) > 0 {
 		found := false
 		for _, m := range w.Mailboxes {

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/mailgrant/mailgrant/internal/egress"
@@ -76,7 +77,10 @@ func (w *Webhooks) Save(ctx context.Context, by event.Actor, in Input) (Webhook,
 		}
 	}
 	e := event.New(now, kind, by, fmt.Sprintf("The webhook %s was %s.", in.Name, verb)).With("webhook", in.Name)
-	return next, generated, w.store.SaveWebhook(ctx, next, present.Version, e)
+	if err := w.store.SaveWebhook(ctx, next, present.Version, e); err != nil {
+		return Webhook{}, seal.Secret{}, err
+	}
+	return next, generated, nil
 }
 
 // Delete removes a webhook with what waits for it.
@@ -125,6 +129,7 @@ func (w *Webhooks) check(in *Input) error {
 			return &f
 		}
 	}
+	in.Mailboxes = slices.Clone(in.Mailboxes)
 	for i, m := range in.Mailboxes {
 		address, err := message.Address(m)
 		if err != nil {
@@ -145,7 +150,7 @@ func (w *Webhooks) check(in *Input) error {
 // when it is dialled, each time.
 func (w *Webhooks) checkURL(raw string) error {
 	u, err := url.Parse(raw)
-	if err != nil || u.Host == "" || len(raw) > 2048 || u.User != nil || u.Fragment != "" {
+	if err != nil || u.Hostname() == "" || len(raw) > 2048 || u.User != nil || u.Fragment != "" {
 		return invalid("url", "This is not a usable URL.", "Write it as https://host/path, without a user name and without a fragment.")
 	}
 	local := false
