@@ -39,7 +39,7 @@ func TestDrain(t *testing.T) {
 		reading := make(chan struct{})
 		body, rest := io.Pipe()
 		ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{Got100Continue: func() { close(reading) }})
-		r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://mailgrant/v1/explain", body)
+		r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://mailgrant/v1/inspect", body)
 		must(t, err)
 		r.Header.Set("Content-Type", "application/json")
 		r.Header.Set("Expect", "100-continue")
@@ -73,7 +73,7 @@ func TestDrain(t *testing.T) {
 			t.Error("the server ended before the call")
 		default:
 		}
-		_, err = io.WriteString(rest, `{"text":"AADSTS50126"}`)
+		_, err = io.WriteString(rest, `{"token":"x.y.z"}`)
 		must(t, err)
 		must(t, rest.Close())
 		within(t, "the answer", answered)

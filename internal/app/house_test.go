@@ -3,6 +3,7 @@ package app_test
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"errors"
 	"io"
 	"log/slog"
@@ -22,12 +23,16 @@ import (
 	"github.com/mailgrant/mailgrant/internal/config"
 	"github.com/mailgrant/mailgrant/internal/event"
 	"github.com/mailgrant/mailgrant/internal/fault"
+	"github.com/mailgrant/mailgrant/internal/testbed"
 )
 
 // patience bounds what a test waits for.
 const patience = 20 * time.Second
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// scs makes a store in memory of its own before it is given another one.
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/alexedwards/scs/v2/memstore.(*MemStore).startCleanup"))
+}
 
 var byOperator = event.Actor{Kind: event.ActorOperator, Name: "anna"}
 
@@ -133,6 +138,24 @@ func (s *server) get(t *testing.T, path, key string, change ...func(*http.Reques
 	body, err := io.ReadAll(res.Body)
 	must(t, errors.Join(err, res.Body.Close()))
 	return res.StatusCode, string(body)
+}
+
+// onPostgres is a server that works on a PostgreSQL of its own: it has begun to
+// work jobs.
+func onPostgres(t *testing.T) (*server, *testbed.Postgres) {
+	t.Helper()
+	postgres := testbed.StartOwnPostgres(t)
+	url := postgres.NewDatabase(t)
+	s := run(t, newFolder(t), nil, "DATABASE="+url)
+	db, err := sql.Open("pgx", url)
+	must(t, err)
+	await(t, "jobs are worked", func() bool {
+		var leads int
+		must(t, db.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM river_leader").Scan(&leads))
+		return leads == 1
+	})
+	must(t, db.Close())
+	return s, postgres
 }
 
 // key makes an API key with these rights.

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/mailgrant/mailgrant/internal/access"
-	"github.com/mailgrant/mailgrant/internal/testbed"
 )
 
 func TestMetrics(t *testing.T) {
@@ -76,8 +75,7 @@ func TestMetricsWithoutDatabase(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a PostgreSQL of its own")
 	}
-	postgres := testbed.StartOwnPostgres(t)
-	s := run(t, newFolder(t), nil, "DATABASE="+postgres.NewDatabase(t))
+	s, postgres := onPostgres(t)
 	postgres.Stop()
 	res, err := s.client(t).Get("http://mailgrant/metrics")
 	must(t, err)
@@ -91,4 +89,13 @@ func TestMetricsWithoutDatabase(t *testing.T) {
 	if status, body := s.get(t, "/metrics", "mgk_somebody"); status != http.StatusServiceUnavailable {
 		t.Errorf("a key that cannot be looked up is answered with %d %s", status, body)
 	}
+	must(t, postgres.Start())
+	await(t, "the counts are told again", func() bool {
+		res, err := s.client(t).Get("http://mailgrant/metrics")
+		must(t, err)
+		body, err := io.ReadAll(res.Body)
+		must(t, err)
+		must(t, res.Body.Close())
+		return strings.Contains(string(body), "mailgrant_database_up 1\n")
+	})
 }

@@ -167,8 +167,7 @@ func TestReady(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a PostgreSQL of its own")
 	}
-	postgres := testbed.StartOwnPostgres(t)
-	s := run(t, newFolder(t), nil, "DATABASE="+postgres.NewDatabase(t))
+	s, postgres := onPostgres(t)
 	ready := func() int {
 		status, _ := s.get(t, "/readyz", "")
 		return status
