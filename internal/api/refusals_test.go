@@ -195,6 +195,9 @@ func (s *server) noEcho(t *testing.T) {
 			}
 		}
 	}
+	if a := s.do(t, s.key, "POST", "/v1/providers", object{"name": "n", "kind": "gogle", "client_id": "x"}); !strings.Contains(a.body, "“gogle”") {
+		t.Errorf("a mistyped word is not shown: %s", a.body)
+	}
 	for _, a := range []answer{
 		s.do(t, s.key, "GET", "/v1/events?limit="+marker, nil), s.do(t, s.key, "GET", "/v1/messages/x/attachments/"+marker, nil),
 	} {
