@@ -161,13 +161,13 @@ func (b *Broker) ahead(ctx context.Context, q *queue, mailboxID string) {
 	if g, err := b.store.Grant(ctx, mailboxID); err == nil && g.NextRefreshAt.After(b.now()) {
 		return
 	}
-	t := task{key: key{mailboxID, ""}, ahead: true}
+	t := task{key: key{mailboxID, ""}, generation: b.shelf.generation(mailboxID), ahead: true}
 	if o, err := b.declared(ctx, m, ""); err == nil {
 		t.resource = o.resource.Name
 	}
 	// Failures are recorded, and logged, where they are settled.
 	whole := context.WithoutCancel(ctx)
-	_, err = share(whole, &b.flights, flightKey{t.key, renew}, func() (*entry, error) { return b.renew(whole, t) })
+	_, err = share(whole, &b.flights, flightKey{t.key, renew, t.generation}, func() (*entry, error) { return b.renew(whole, t) })
 	if f := fault.Of(err); f != nil && f.Kind == fault.Internal {
 		b.log.ErrorContext(ctx, "a renewal ahead of need met an error", "mailbox", m.Address, "error", err)
 	}

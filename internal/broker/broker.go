@@ -160,8 +160,9 @@ const maxRounds = 5
 func (b *Broker) lendSlowly(ctx context.Context, k key, minTTL time.Duration) (*entry, error) {
 	var err error
 	for range maxRounds {
+		generation := b.shelf.generation(k.mailboxID)
 		var found looked
-		if found, err = share(ctx, &b.flights, flightKey{k, look}, b.lookUp(ctx, k)); err != nil {
+		if found, err = share(ctx, &b.flights, flightKey{k, look, generation}, b.lookUp(ctx, k, generation)); err != nil {
 			return nil, err
 		}
 		if found.lendable(b.now(), minTTL) {
@@ -171,8 +172,8 @@ func (b *Broker) lendSlowly(ctx context.Context, k key, minTTL time.Duration) (*
 			return found.orElse(b.now(), w.failure(b.now()))
 		}
 		var e *entry
-		e, err = share(ctx, &b.flights, flightKey{k, renew}, func() (*entry, error) {
-			return b.renew(context.WithoutCancel(ctx), task{key: k, minTTL: minTTL, seen: found.secrets, refused: found.refused})
+		e, err = share(ctx, &b.flights, flightKey{k, renew, generation}, func() (*entry, error) {
+			return b.renew(context.WithoutCancel(ctx), task{key: k, generation: generation, minTTL: minTTL, seen: found.secrets, refused: found.refused})
 		})
 		switch {
 		case err == nil && e.good(b.now(), minTTL):
@@ -200,6 +201,6 @@ func (b *Broker) Refused(_ context.Context, mailboxID, resource string, accessTo
 }
 
 // Invalidate forgets the opened access tokens of a mailbox, so that the next
-// Lend asks the store. Whoever changes a grant or a mailbox in this process calls it;
+// Lend asks the store, and joins no look or renewal that began before. Whoever changes a grant or a mailbox in this process calls it;
 // other processes notice by themselves within Options.Recheck.
 func (b *Broker) Invalidate(mailboxID string) { b.shelf.forget(mailboxID) }

@@ -85,7 +85,8 @@
 // grant by key: where neither version moved, the token is good for another second. So
 // a revocation or a new authorization by another process shows within a second,
 // and a mailbox lent ten thousand times a second costs two small reads in it. Within one
-// process Invalidate makes it immediate. When the store does not answer, nothing is
+// process Invalidate makes it immediate: what was read before it is not put back, and
+// who comes after it waits for nobody who came before. When the store does not answer, nothing is
 // lent past that second: nobody could say whether the grant still stands.
 //
 // Those who need a renewal wait for one: in a process by sharing it, across

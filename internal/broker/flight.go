@@ -14,9 +14,12 @@ const (
 	renew
 )
 
+// flightKey carries the shelf's generation: who comes after Invalidate does not
+// wait for work that read the store before it.
 type flightKey struct {
 	key
-	stage stage
+	stage      stage
+	generation uint64
 }
 
 // flight is work that several callers wait for.

@@ -40,7 +40,7 @@ func (l looked) orElse(now time.Time, err error) (*entry, error) {
 // lookUp reads whether the grant stands, whether the mailbox may have this
 // resource, and which access token is stored. Where nothing changed since the
 // last look it costs two reads by key and opens nothing.
-func (b *Broker) lookUp(ctx context.Context, k key) func() (looked, error) {
+func (b *Broker) lookUp(ctx context.Context, k key, generation uint64) func() (looked, error) {
 	ctx = context.WithoutCancel(ctx)
 	return func() (looked, error) {
 		ctx, cancel := context.WithTimeout(ctx, lookLimit)
@@ -61,7 +61,7 @@ func (b *Broker) lookUp(ctx context.Context, k key) func() (looked, error) {
 		if e := b.shelf.find(k); e != nil && e.secrets == g.SecretsVersion && e.mailbox == m.Version {
 			confirmed := *e
 			confirmed.checked = now
-			b.shelf.put(k, &confirmed)
+			b.shelf.put(k, generation, &confirmed)
 			return looked{&confirmed, g.SecretsVersion, b.shelf.mustRenew(k, &confirmed, now)}, nil
 		}
 		if _, err := b.declared(ctx, m, k.resource); err != nil {
@@ -73,7 +73,7 @@ func (b *Broker) lookUp(ctx context.Context, k key) func() (looked, error) {
 			return looked{secrets: g.SecretsVersion}, err
 		}
 		e.checked, e.secrets, e.mailbox = now, g.SecretsVersion, m.Version
-		b.shelf.put(k, e)
+		b.shelf.put(k, generation, e)
 		return looked{e, g.SecretsVersion, b.shelf.mustRenew(k, e, now)}, nil
 	}
 }

@@ -16,10 +16,11 @@ import (
 // task is one wish to renew.
 type task struct {
 	key
-	minTTL  time.Duration
-	seen    int64 // SecretsVersion at which the stored access token was found wanting
-	refused bool  // because a server refused it
-	ahead   bool  // by the loop: only when still due, and never waiting for another process
+	generation uint64 // of the shelf, when the wish arose
+	minTTL     time.Duration
+	seen       int64 // SecretsVersion at which the stored access token was found wanting
+	refused    bool  // because a server refused it
+	ahead      bool  // by the loop: only when still due, and never waiting for another process
 }
 
 // attempt is a task under its lease.
@@ -164,7 +165,7 @@ func (b *Broker) await(ctx context.Context, a attempt) (*entry, error) {
 			}
 			if e != nil && e.good(now, a.minTTL) && !b.shelf.isRefused(a.key, e.token) {
 				e.checked = now
-				b.shelf.renewed(a.key, e)
+				b.shelf.renewed(a.key, a.generation, e)
 				return e, nil
 			}
 		}
@@ -173,7 +174,7 @@ func (b *Broker) await(ctx context.Context, a attempt) (*entry, error) {
 		}
 		if g.Failures > failures && g.Cause != "" && a.g.Intent.Resource == a.resource {
 			f := failureOf(g, now)
-			b.shelf.backOff(a.key, wait{until: now.Add(min(f.RetryAfter, mostBackoff)), secrets: g.SecretsVersion, fault: f})
+			b.shelf.backOff(a.key, a.generation, wait{until: now.Add(min(f.RetryAfter, mostBackoff)), secrets: g.SecretsVersion, fault: f})
 			return nil, f
 		}
 		return nil, nil

@@ -79,18 +79,18 @@ func (b *Broker) settle(ctx context.Context, a attempt, o opened, tokens provide
 		b.log.WarnContext(ctx, "access token for another resource", "mailbox", a.m.Address, "text", wrong.Text)
 	}
 	if got.resource != a.resource {
-		b.shelf.backOff(a.key, wait{until: now.Add(slowBackoff), secrets: unknownVersion, fault: wrong})
+		b.shelf.backOff(a.key, a.generation, wait{until: now.Add(slowBackoff), secrets: unknownVersion, fault: wrong})
 		return nil, wrong
 	}
 	if !e.valid(b.now()) {
 		f := endedAtOnce(a, e.expires)
-		b.shelf.backOff(a.key, wait{until: now.Add(slowBackoff), secrets: unknownVersion, fault: f})
+		b.shelf.backOff(a.key, a.generation, wait{until: now.Add(slowBackoff), secrets: unknownVersion, fault: f})
 		return nil, f
 	}
 	if g, err := b.store.Grant(ctx, a.mailboxID); err == nil && g.State != mailbox.GrantActive {
 		return nil, notActive(a.m, g) // suspended while the request was out: kept, not lent
 	}
-	b.shelf.renewed(a.key, e)
+	b.shelf.renewed(a.key, a.generation, e)
 	return e, nil
 }
 
@@ -118,7 +118,7 @@ func (b *Broker) settleHalf(ctx context.Context, a attempt, next, used seal.Secr
 		return err
 	}
 	w := wait{until: again, secrets: unknownVersion, fault: f}
-	b.shelf.backOff(a.key, w)
+	b.shelf.backOff(a.key, a.generation, w)
 	return w.failure(now)
 }
 
@@ -166,7 +166,7 @@ func (b *Broker) fenced(ctx context.Context, a attempt, e *entry, used, next sea
 	if g, err := b.store.Grant(ctx, a.mailboxID); err == nil && !next.IsZero() {
 		// A commit whose acknowledgement was lost looks like this too: it is stored.
 		if current, err := b.keys.Unseal(g.RefreshToken, whereRefresh(a.mailboxID)); err == nil && current == next && e != nil {
-			b.shelf.renewed(a.key, e)
+			b.shelf.renewed(a.key, a.generation, e)
 			return e, nil
 		}
 	}
@@ -231,7 +231,7 @@ func (b *Broker) settleFailure(ctx context.Context, a attempt, f *fault.Error, u
 	}
 	b.log.WarnContext(ctx, "renewal failed", "mailbox", a.m.Address, "cause", f.ID, "again_at", next, "error", f)
 	w := wait{until: next, secrets: a.g.SecretsVersion, fault: f}
-	b.shelf.backOff(a.key, w)
+	b.shelf.backOff(a.key, a.generation, w)
 	return w.failure(now)
 }
 

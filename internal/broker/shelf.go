@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"hash/maphash"
 	"sync"
 	"time"
 
@@ -15,6 +16,9 @@ const (
 	// refusedPause is the least time between two renewals of a mailbox that a
 	// mail server's refusal caused.
 	refusedPause = time.Minute
+	// counters is how many generation counters a shelf has. Mailboxes share them,
+	// so their number does not grow; sharing one costs an additional look at most.
+	counters = 256
 )
 
 type key struct{ mailboxID, resource string }
@@ -64,8 +68,15 @@ func (w wait) failure(now time.Time) error {
 
 // shelf holds what a process keeps in memory per mailbox and resource: the
 // opened access token, the one a server refused, and the running back-off.
+//
+// What is put on it was read from the store some time before, and may have been
+// forgotten since. So whoever reads takes the mailbox's generation first and hands it in
+// with what was read: nothing is kept that is of an older generation.
 type shelf struct {
+	seed maphash.Seed
+
 	mu      sync.RWMutex
+	raised  [counters]uint64
 	held    map[key]*entry
 	refused map[key]seal.Secret
 	forced  map[string]time.Time // last renewal caused by a refusal, by mailbox
@@ -74,9 +85,20 @@ type shelf struct {
 
 func newShelf() *shelf {
 	return &shelf{
-		held: map[key]*entry{}, refused: map[key]seal.Secret{},
+		seed: maphash.MakeSeed(), held: map[key]*entry{}, refused: map[key]seal.Secret{},
 		forced: map[string]time.Time{}, waits: map[key]wait{},
 	}
+}
+
+func (s *shelf) counter(mailboxID string) *uint64 {
+	return &s.raised[maphash.String(s.seed, mailboxID)%counters]
+}
+
+// generation is what forget raises. It is taken before the store is read.
+func (s *shelf) generation(mailboxID string) uint64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return *s.counter(mailboxID)
 }
 
 func (s *shelf) find(k key) *entry {
@@ -85,10 +107,12 @@ func (s *shelf) find(k key) *entry {
 	return s.held[k]
 }
 
-func (s *shelf) put(k key, e *entry) {
+func (s *shelf) put(k key, generation uint64, e *entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.held[k] = e
+	if *s.counter(k.mailboxID) == generation {
+		s.held[k] = e
+	}
 }
 
 func (s *shelf) drop(k key) {
@@ -100,6 +124,7 @@ func (s *shelf) drop(k key) {
 func (s *shelf) forget(mailboxID string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	*s.counter(mailboxID)++
 	for k := range s.held {
 		if k.mailboxID == mailboxID {
 			delete(s.held, k)
@@ -145,16 +170,21 @@ func (s *shelf) force(mailboxID string, now time.Time) {
 	s.forced[mailboxID] = now
 }
 
-func (s *shelf) backOff(k key, w wait) {
+func (s *shelf) backOff(k key, generation uint64, w wait) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.waits[k] = w
+	if *s.counter(k.mailboxID) == generation {
+		s.waits[k] = w
+	}
 }
 
 // renewed ends the back-off and the refusal of a key.
-func (s *shelf) renewed(k key, e *entry) {
+func (s *shelf) renewed(k key, generation uint64, e *entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if *s.counter(k.mailboxID) != generation {
+		return
+	}
 	s.held[k] = e
 	delete(s.waits, k)
 	if s.refused[k] != e.token {

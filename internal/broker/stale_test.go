@@ -1,0 +1,148 @@
+package broker_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/mailgrant/mailgrant/internal/broker"
+	"github.com/mailgrant/mailgrant/internal/mailbox"
+)
+
+// meddled is a store on which something happens once, in the instant after a
+// grant was read and before the reader has it, or after an answer was stored.
+type meddled struct {
+	*memory
+	afterGrant, afterFinish atomic.Pointer[func()]
+}
+
+func (m *meddled) Grant(ctx context.Context, id string) (mailbox.Grant, error) {
+	g, err := m.memory.Grant(ctx, id)
+	if f := m.afterGrant.Swap(nil); f != nil {
+		(*f)()
+	}
+	return g, err
+}
+
+func (m *meddled) FinishRefresh(ctx context.Context, f broker.FinishRefresh) error {
+	err := m.memory.FinishRefresh(ctx, f)
+	if f := m.afterFinish.Swap(nil); f != nil {
+		(*f)()
+	}
+	return err
+}
+
+func (h *house) meddled() (*meddled, func(*broker.Options)) {
+	m := &meddled{memory: h.store}
+	return m, func(o *broker.Options) { o.Store = m }
+}
+
+func (h *house) revoke(b *broker.Broker) {
+	h.store.edit("desk", func(g *mailbox.Grant) { g.State = mailbox.GrantRevoked })
+	b.Invalidate("desk")
+}
+
+// newPerson authorises the mailbox anew, which drops the access tokens of the former grant.
+func (h *house) newPerson(b *broker.Broker) {
+	h.adopt("S0")
+	h.store.mu.Lock()
+	clear(h.store.access)
+	h.store.mu.Unlock()
+	b.Invalidate("desk")
+}
+
+func TestInvalidate_OutrunsWhatWasReadBefore(t *testing.T) {
+	t.Run("a look that read the grant before it was revoked puts nothing back", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHouse(t)
+			lend(t, h.broker("b")) // stored
+			m, here := h.meddled()
+			a := h.broker("a", here)
+			meddle := func() { h.revoke(a) }
+			m.afterGrant.Store(&meddle)
+			lend(t, a) // it asked before the revocation
+			refused(t, a, "grant.revoked")
+		})
+	})
+	t.Run("a look that finds its access token unchanged puts nothing back", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHouse(t)
+			lend(t, h.broker("b"))
+			m, here := h.meddled()
+			a := h.broker("a", here)
+			lend(t, a)
+			time.Sleep(2 * time.Second)
+			meddle := func() { h.revoke(a) }
+			m.afterGrant.Store(&meddle)
+			lend(t, a)
+			refused(t, a, "grant.revoked")
+		})
+	})
+	t.Run("a renewal that ends while the grant is revoked puts nothing back", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHouse(t)
+			m, here := h.meddled()
+			a := h.broker("a", here)
+			meddle := func() { h.revoke(a) }
+			stored := func() { m.afterGrant.Store(&meddle) }
+			m.afterFinish.Store(&stored)
+			lend(t, a)
+			refused(t, a, "grant.revoked")
+		})
+	})
+	t.Run("who asks after it does not wait for a look begun before", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHouse(t)
+			lend(t, h.broker("b"))
+			m, here := h.meddled()
+			a := h.broker("a", here)
+			meddle := func() { time.Sleep(10 * time.Second) }
+			m.afterGrant.Store(&meddle)
+			first := make(chan string, 1)
+			go func() { first <- lend(t, a) }()
+			synctest.Wait()
+			h.revoke(a)
+			refused(t, a, "grant.revoked")
+			<-first
+			refused(t, a, "grant.revoked")
+		})
+	})
+	t.Run("who asks after a new authorization is not given the former person's access token", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHouse(t)
+			m, here := h.meddled()
+			a := h.broker("a", here)
+			meddle := func() { time.Sleep(10 * time.Second) }
+			m.afterFinish.Store(&meddle)
+			first := make(chan string, 1)
+			go func() { first <- lend(t, a) }()
+			synctest.Wait()
+			h.newPerson(a)
+			if got := lend(t, a); got != "A2-mail" {
+				t.Errorf("lent %q, an access token of the former grant", got)
+			}
+			<-first
+			if got := lend(t, a); got != "A2-mail" {
+				t.Errorf("lent %q after the former renewal had ended", got)
+			}
+			same(t, "requests", h.server.asked(), "R0", "S0")
+		})
+	})
+	t.Run("the back-off of a former grant does not bind the next", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHouse(t)
+			h.server.life = -time.Minute // it has ended on arrival
+			m, here := h.meddled()
+			a := h.broker("a", here)
+			meddle := func() { h.newPerson(a) }
+			m.afterFinish.Store(&meddle)
+			refused(t, a, "grant.ended_at_once")
+			h.server.life = time.Hour
+			if got := lend(t, a); got != "A2-mail" {
+				t.Errorf("lent %q", got)
+			}
+		})
+	})
+}
