@@ -162,7 +162,7 @@ func (b *Broker) lendSlowly(ctx context.Context, k key, minTTL time.Duration) (*
 	for range maxRounds {
 		generation := b.shelf.generation(k.mailboxID)
 		var found looked
-		if found, err = share(ctx, &b.flights, flightKey{k, look, generation}, b.lookUp(ctx, k, generation)); err != nil {
+		if found, err = b.look(ctx, k, generation); err != nil {
 			return nil, err
 		}
 		if found.lendable(b.now(), minTTL) {
@@ -180,11 +180,15 @@ func (b *Broker) lendSlowly(ctx context.Context, k key, minTTL time.Duration) (*
 			return e, nil
 		case err == nil || fault.Has(err, superseded):
 			continue
-		case ctx.Err() != nil:
+		case ctx.Err() != nil || fault.KindOf(err) == fault.Dead:
 			return nil, err
-		default:
-			return found.orElse(b.now(), err)
 		}
+		// The grant may have been suspended, or renewed elsewhere, during the request.
+		found, again := b.look(ctx, k, b.shelf.generation(k.mailboxID))
+		if again != nil {
+			return nil, again
+		}
+		return found.orElse(b.now(), err)
 	}
 	if err == nil {
 		err = errSuperseded()
@@ -201,6 +205,7 @@ func (b *Broker) Refused(_ context.Context, mailboxID, resource string, accessTo
 }
 
 // Invalidate forgets the opened access tokens of a mailbox, so that the next
-// Lend asks the store, and joins no look or renewal that began before. Whoever changes a grant or a mailbox in this process calls it;
-// other processes notice by themselves within Options.Recheck.
+// Lend asks the store, and joins no look or renewal that began before. Whoever
+// changes a grant or a mailbox in this process calls it, after the change; other
+// processes notice by themselves within Options.Recheck.
 func (b *Broker) Invalidate(mailboxID string) { b.shelf.forget(mailboxID) }

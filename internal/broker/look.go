@@ -37,6 +37,11 @@ func (l looked) orElse(now time.Time, err error) (*entry, error) {
 	return nil, err
 }
 
+// look gives what the store holds, read once for all who ask at this generation.
+func (b *Broker) look(ctx context.Context, k key, generation uint64) (looked, error) {
+	return share(ctx, &b.flights, flightKey{k, look, generation}, b.lookUp(ctx, k, generation))
+}
+
 // lookUp reads whether the grant stands, whether the mailbox may have this
 // resource, and which access token is stored. Where nothing changed since the
 // last look it costs two reads by key and opens nothing.

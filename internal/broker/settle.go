@@ -166,6 +166,9 @@ func (b *Broker) fenced(ctx context.Context, a attempt, e *entry, used, next sea
 	if g, err := b.store.Grant(ctx, a.mailboxID); err == nil && !next.IsZero() {
 		// A commit whose acknowledgement was lost looks like this too: it is stored.
 		if current, err := b.keys.Unseal(g.RefreshToken, whereRefresh(a.mailboxID)); err == nil && current == next && e != nil {
+			if g.State != mailbox.GrantActive {
+				return nil, notActive(a.m, g) // suspended since: kept, not lent
+			}
 			b.shelf.renewed(a.key, a.generation, e)
 			return e, nil
 		}

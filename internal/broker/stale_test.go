@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/mailgrant/mailgrant/internal/broker"
+	"github.com/mailgrant/mailgrant/internal/fault"
 	"github.com/mailgrant/mailgrant/internal/mailbox"
 )
 
@@ -15,7 +16,8 @@ import (
 // grant was read and before the reader has it, or after an answer was stored.
 type meddled struct {
 	*memory
-	afterGrant, afterFinish atomic.Pointer[func()]
+	afterGrant, afterFinish, afterFail atomic.Pointer[func()]
+	unacknowledged                     atomic.Bool // the next stored answer is reported as a failure of the store
 }
 
 func (m *meddled) Grant(ctx context.Context, id string) (mailbox.Grant, error) {
@@ -29,6 +31,17 @@ func (m *meddled) Grant(ctx context.Context, id string) (mailbox.Grant, error) {
 func (m *meddled) FinishRefresh(ctx context.Context, f broker.FinishRefresh) error {
 	err := m.memory.FinishRefresh(ctx, f)
 	if f := m.afterFinish.Swap(nil); f != nil {
+		(*f)()
+	}
+	if m.unacknowledged.Swap(false) {
+		return storeFault("store.unavailable", fault.Temporary)
+	}
+	return err
+}
+
+func (m *meddled) FailRefresh(ctx context.Context, f broker.FailRefresh) error {
+	err := m.memory.FailRefresh(ctx, f)
+	if f := m.afterFail.Swap(nil); f != nil {
 		(*f)()
 	}
 	return err
@@ -144,5 +157,62 @@ func TestInvalidate_OutrunsWhatWasReadBefore(t *testing.T) {
 				t.Errorf("lent %q", got)
 			}
 		})
+	})
+}
+
+func TestFailure_FallsBackToNothingThatEndedMeanwhile(t *testing.T) {
+	busy := &fault.Error{ID: "oauth.temporarily_unavailable", Kind: fault.Temporary, Text: "busy"}
+	for _, c := range []struct {
+		outcome, id string
+		meanwhile   func(*house)
+	}{
+		{"a grant that was suspended", "grant.suspended", func(h *house) {
+			h.store.edit("desk", func(g *mailbox.Grant) { g.State = mailbox.GrantSuspended })
+		}},
+		{"a store that does not answer whether it stands", "store.unavailable", func(h *house) {
+			h.store.onFail = func(broker.FailRefresh) { h.store.down = storeFault("store.unavailable", fault.Temporary) }
+		}},
+	} {
+		t.Run(c.outcome, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHouse(t)
+				b := h.broker("a")
+				lend(t, b)
+				time.Sleep(56 * time.Minute) // valid, and not for the five minutes that are asked for
+				h.server.before = func(int) error {
+					c.meanwhile(h)
+					return busy
+				}
+				refused(t, b, c.id)
+			})
+		})
+	}
+	t.Run("what another process renewed meanwhile is lent", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHouse(t)
+			m, here := h.meddled()
+			a, b := h.broker("a", here), h.broker("b")
+			lend(t, a)
+			time.Sleep(56 * time.Minute)
+			h.server.before = on(2, busy)
+			meddle := func() { lend(t, b) }
+			m.afterFail.Store(&meddle)
+			if got := lend(t, a); got != "A3-mail" {
+				t.Errorf("lent %q", got)
+			}
+		})
+	})
+}
+
+func TestLend_ALostAcknowledgementIsNoLeaveToLend(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		m, here := h.meddled()
+		a := h.broker("a", here)
+		m.unacknowledged.Store(true)
+		meddle := func() { h.store.edit("desk", func(g *mailbox.Grant) { g.State = mailbox.GrantSuspended }) }
+		m.afterFinish.Store(&meddle)
+		refused(t, a, "grant.suspended")
+		h.holds("R1")
 	})
 }
