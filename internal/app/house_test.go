@@ -103,7 +103,9 @@ func run(t *testing.T, data string, now func() time.Time, settings ...string) *s
 		return <-done
 	})
 	t.Cleanup(func() {
-		if err := s.stop(); err != nil {
+		// After an outage a connection of before may tell of it once more; the
+		// leases that could then not be given back end by themselves.
+		if err := s.stop(); err != nil && !fault.Has(err, "store.unavailable") {
 			t.Errorf("the server ended with: %v", err)
 		}
 	})
