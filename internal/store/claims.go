@@ -82,6 +82,15 @@ func (s *Store) SettleDelivery(ctx context.Context, v webhook.Settlement) error 
 		if err != nil {
 			return err
 		}
+		if v.Disable != "" {
+			n, err := t.exec("UPDATE webhooks SET disabled = $2, version = version + 1 WHERE id = $1 AND version = $3", webhookID, plain(v.Disable), v.DisableVersion)
+			if err != nil {
+				return err
+			}
+			if n == 0 {
+				v.Parked, v.NextAttemptAt, v.Events = false, v.Now, nil
+			}
+		}
 		state := "pending"
 		switch {
 		case v.Delivered:
@@ -99,11 +108,6 @@ func (s *Store) SettleDelivery(ctx context.Context, v webhook.Settlement) error 
 		}
 		if n == 0 {
 			return fenced("this delivery")
-		}
-		if v.Disable != "" {
-			if _, err := t.exec("UPDATE webhooks SET disabled = $2, version = version + 1 WHERE id = $1", webhookID, plain(v.Disable)); err != nil {
-				return err
-			}
 		}
 		_, err = t.exec(`UPDATE delivery_queues SET leased_delivery = '', leased_until = 0 WHERE webhook_id = $1 AND mailbox_id = $2 AND leased_delivery = $3`,
 			webhookID, mailboxID, v.DeliveryID)

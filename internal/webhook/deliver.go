@@ -160,7 +160,7 @@ func (w *Webhooks) settle(c Claimed, out outcome) Settlement {
 		s.Delivered = true
 		return s
 	case out.status == http.StatusGone:
-		s.Disable = "The receiver answered 410 Gone."
+		s.Disable, s.DisableVersion = "The receiver answered 410 Gone.", c.Webhook.Version
 		s.Parked = true
 		s.Error = s.Disable
 		s.Events = []event.Event{about(event.WebhookDisabled, fmt.Sprintf("The webhook %s was switched off: its receiver answered 410 Gone.", c.Webhook.Name))}

@@ -105,14 +105,18 @@ type Claimed struct {
 
 // Settlement is the outcome of one attempt.
 type Settlement struct {
-	DeliveryID    string
-	Fence         int64
-	Delivered     bool
-	Parked        bool // put aside; the queue goes on
-	Disable       string
-	NextAttemptAt time.Time
-	Status        int
-	Error         string
-	Now           time.Time
-	Events        []event.Event
+	DeliveryID string
+	Fence      int64
+	Delivered  bool
+	Parked     bool // put aside; the queue goes on
+	// Disable switches the webhook off and says why, only where it is still at
+	// DisableVersion: an operator who changed it meanwhile is asked for by the
+	// new receiver. The delivery is then due again at once and nothing is told.
+	Disable        string
+	DisableVersion int64
+	NextAttemptAt  time.Time
+	Status         int
+	Error          string
+	Now            time.Time
+	Events         []event.Event
 }

@@ -126,6 +126,7 @@ func deliveries(t *testing.T, open func(*testing.T) *store.Store) {
 			t.Error("a fenced settlement left its event")
 		}
 	})
+	t.Run("a receiver that is gone switches off itself, not its successor", func(t *testing.T) { gone(t, open) })
 	t.Run("a failure waits, a parked one lets the next go, a replayed one comes first", func(t *testing.T) { parking(t, open) })
 	t.Run("a disabled webhook gets nothing more until it is on again", func(t *testing.T) { disabling(t, open) })
 	t.Run("a webhook changes by version and goes with its queue", func(t *testing.T) {
@@ -149,6 +150,42 @@ func deliveries(t *testing.T, open func(*testing.T) *store.Store) {
 		_, err = w.head(hook, "a", 0)
 		wantFault(t, err, "work.none", fault.NotFound)
 	})
+}
+
+func gone(t *testing.T, open func(*testing.T) *store.Store) {
+	w := newWorld(t, open)
+	hook := w.webhook("all", []event.Pattern{"message.*"}, "a@example.org")
+	w.happen(event.MessageReceived, "a", "a@example.org")
+	settle := func(c webhook.Claimed) {
+		t.Helper()
+		must(t, w.SettleDelivery(w.ctx, webhook.Settlement{
+			DeliveryID: c.Delivery.ID, Fence: c.Delivery.Lease.Fence, Parked: true, Disable: "gone", DisableVersion: c.Webhook.Version, Status: 410, Now: noon(),
+			Events: []event.Event{event.New(noon(), event.WebhookDisabled, event.System(), "It was switched off.")},
+		}))
+	}
+	told := func() int {
+		t.Helper()
+		events, err := w.Events(w.ctx, event.Filter{Patterns: []event.Pattern{event.Pattern(event.WebhookDisabled)}, Limit: 10})
+		must(t, err)
+		return len(events)
+	}
+	old, err := w.head(hook, "a", 0)
+	must(t, err)
+	hook.URL, hook.Version = "https://new.example/hook", 2
+	must(t, w.SaveWebhook(w.ctx, hook, 1, event.New(noon(), event.WebhookUpdated, event.System(), "The webhook was changed.")))
+	settle(old)
+	if now, err := w.Webhook(w.ctx, "all"); err != nil || now.Disabled != "" || told() != 0 {
+		t.Fatalf("the old receiver's answer switched off the new one: %+v, %v", now, err)
+	}
+	again, err := w.head(hook, "a", 0)
+	must(t, err)
+	if again.Delivery.ID != old.Delivery.ID || again.Webhook.URL != hook.URL {
+		t.Fatalf("got %+v", again)
+	}
+	settle(again)
+	if now, err := w.Webhook(w.ctx, "all"); err != nil || now.Disabled != "gone" || told() != 1 {
+		t.Fatalf("got %+v, %v", now, err)
+	}
 }
 
 func parking(t *testing.T, open func(*testing.T) *store.Store) {
@@ -206,7 +243,7 @@ func disabling(t *testing.T, open func(*testing.T) *store.Store) {
 	c, err := w.head(hook, "a", 0)
 	must(t, err)
 	must(t, w.SettleDelivery(w.ctx, webhook.Settlement{
-		DeliveryID: c.Delivery.ID, Fence: c.Delivery.Lease.Fence, Disable: "410 Gone", NextAttemptAt: noon(), Now: noon(),
+		DeliveryID: c.Delivery.ID, Fence: c.Delivery.Lease.Fence, Disable: "410 Gone", DisableVersion: 1, NextAttemptAt: noon(), Now: noon(),
 		Events: []event.Event{event.New(noon(), event.WebhookDisabled, event.System(), "Off.").About("a", "a@example.org")},
 	}))
 	w.happen(event.MessageReceived, "a", "a@example.org")
