@@ -132,8 +132,10 @@ func setting(field, text, remedy string) error {
 // Lend gives an access token of the mailbox for a resource ("mail", "graph")
 // and when it ends. It is good for at least minTTL, or, where the provider does
 // not make access tokens that last so long, for nine tenths of what it makes;
-// the returned time tells. A token that is still valid is lent, however
-// short, while renewing it fails for a passing reason.
+// the returned time tells. One that came less than ten seconds ago and is still
+// valid is lent whatever minTTL asks, so that no wish causes a storm at the
+// provider. One that is valid is lent, however short, while renewing it fails for
+// a passing reason.
 //
 // Faults: "grant.none", "grant.dead", "grant.suspended", "grant.revoked" and
 // "grant.lost_answer" (all Dead: a person must authorise),

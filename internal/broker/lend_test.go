@@ -256,6 +256,23 @@ func TestLend_MinTTL(t *testing.T) {
 			}
 		})
 	})
+	t.Run("short-lived ones are renewed every ten seconds at most, whatever is asked", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHouse(t)
+			h.server.life = 20 * time.Second
+			b := h.broker("a")
+			for range 600 { // two minutes
+				_, expires, err := b.Lend(t.Context(), "desk", "mail", 24*time.Hour)
+				if err != nil || time.Until(expires) < 10*time.Second {
+					t.Fatalf("%v left, %v", time.Until(expires), err)
+				}
+				time.Sleep(200 * time.Millisecond)
+			}
+			if n := len(h.server.asked()); n > 12 {
+				t.Errorf("%d requests in two minutes", n)
+			}
+		})
+	})
 	t.Run("a token that had ended on arrival is named, its refresh token kept, and no storm follows", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			h := newHouse(t)

@@ -13,6 +13,9 @@ const (
 	// leastTTL is the least that a lent access token is good for, whatever was
 	// asked: the borrower's clock may differ, and it has yet to connect.
 	leastTTL = 30 * time.Second
+	// youngest is the age below which a valid access token is lent whatever was
+	// asked: no wish makes the provider give one more often than that.
+	youngest = 10 * time.Second
 	// refusedPause is the least time between two renewals of a mailbox that a
 	// mail server's refusal caused.
 	refusedPause = time.Minute
@@ -38,13 +41,16 @@ type entry struct {
 const unknownVersion = -1
 
 // good reports whether the token is good for minTTL, or for as long as one can
-// ask of a token with this life.
+// ask of a token with this life; one that has just come is good for anybody.
 func (e *entry) good(now time.Time, minTTL time.Duration) bool {
+	if now.Sub(e.obtained) < youngest {
+		return e.valid(now)
+	}
 	need := max(minTTL, leastTTL)
 	if !e.obtained.IsZero() && e.expires.After(e.obtained) {
 		need = min(need, e.expires.Sub(e.obtained)/10*9)
 	}
-	return now.Before(e.expires) && e.expires.Sub(now) >= need
+	return e.valid(now) && e.expires.Sub(now) >= need
 }
 
 // valid reports whether the token has not ended.
