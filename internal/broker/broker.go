@@ -203,10 +203,10 @@ func (b *Broker) lendSlowly(ctx context.Context, k key, minTTL time.Duration) (*
 // this reason at most once a minute: a server that refuses for another reason
 // must not cause a storm at the provider.
 func (b *Broker) Refused(_ context.Context, mailboxID, resource string, accessToken seal.Secret) {
-	b.shelf.refuse(key{mailboxID, resource}, accessToken)
+	b.shelf.refuse(key{mailboxID, resource}, accessToken, b.now())
 }
 
-// Invalidate forgets the opened access tokens of a mailbox, so that the next
+// Invalidate forgets what is held in memory of a mailbox, so that the next
 // Lend asks the store, and joins no look or renewal that began before. Whoever
 // changes a grant or a mailbox in this process calls it, after the change; other
 // processes notice by themselves within Options.Recheck.

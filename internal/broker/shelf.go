@@ -19,6 +19,9 @@ const (
 	// refusedPause is the least time between two renewals of a mailbox that a
 	// mail server's refusal caused.
 	refusedPause = time.Minute
+	// refusedFor is how long a refusal is remembered. It outlasts a back-off; a
+	// server that still means it says so again.
+	refusedFor = time.Hour
 	// counters is how many generation counters a shelf has. Mailboxes share them,
 	// so their number does not grow; sharing one costs an additional look at most.
 	counters = 256
@@ -72,6 +75,12 @@ func (w wait) failure(now time.Time) error {
 	return &f
 }
 
+// refusal is an access token that a server refused.
+type refusal struct {
+	token seal.Secret
+	at    time.Time
+}
+
 // shelf holds what a process keeps in memory per mailbox and resource: the
 // opened access token, the one a server refused, and the running back-off.
 //
@@ -84,14 +93,14 @@ type shelf struct {
 	mu      sync.RWMutex
 	raised  [counters]uint64
 	held    map[key]*entry
-	refused map[key]seal.Secret
+	refused map[key]refusal
 	forced  map[string]time.Time // last renewal caused by a refusal, by mailbox
 	waits   map[key]wait
 }
 
 func newShelf() *shelf {
 	return &shelf{
-		seed: maphash.MakeSeed(), held: map[key]*entry{}, refused: map[key]seal.Secret{},
+		seed: maphash.MakeSeed(), held: map[key]*entry{}, refused: map[key]refusal{},
 		forced: map[string]time.Time{}, waits: map[key]wait{},
 	}
 }
@@ -141,14 +150,19 @@ func (s *shelf) forget(mailboxID string) {
 			delete(s.waits, k)
 		}
 	}
+	for k := range s.refused {
+		if k.mailboxID == mailboxID {
+			delete(s.refused, k)
+		}
+	}
 }
 
 // refuse notes a refused token and takes it off the shelf, so that the next
 // Lend thinks about it.
-func (s *shelf) refuse(k key, token seal.Secret) {
+func (s *shelf) refuse(k key, token seal.Secret, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.refused[k] = token
+	s.refused[k] = refusal{token, now}
 	delete(s.held, k)
 }
 
@@ -159,7 +173,7 @@ func (s *shelf) mustRenew(k key, e *entry, now time.Time) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	bad, ok := s.refused[k]
-	return ok && bad == e.token && now.Sub(e.obtained) >= refusedPause && now.Sub(s.forced[k.mailboxID]) >= refusedPause
+	return ok && bad.token == e.token && now.Sub(e.obtained) >= refusedPause && now.Sub(s.forced[k.mailboxID]) >= refusedPause
 }
 
 // isRefused reports whether a server refused this very token.
@@ -167,7 +181,7 @@ func (s *shelf) isRefused(k key, token seal.Secret) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	bad, ok := s.refused[k]
-	return ok && bad == token
+	return ok && bad.token == token
 }
 
 func (s *shelf) force(mailboxID string, now time.Time) {
@@ -193,7 +207,7 @@ func (s *shelf) renewed(k key, generation uint64, e *entry) {
 	}
 	s.held[k] = e
 	delete(s.waits, k)
-	if s.refused[k] != e.token {
+	if s.refused[k].token != e.token {
 		delete(s.refused, k)
 	}
 }
@@ -214,6 +228,11 @@ func (s *shelf) sweep(now time.Time) {
 	for k, e := range s.held {
 		if !e.valid(now) {
 			delete(s.held, k)
+			delete(s.refused, k)
+		}
+	}
+	for k, r := range s.refused {
+		if now.Sub(r.at) > refusedFor {
 			delete(s.refused, k)
 		}
 	}

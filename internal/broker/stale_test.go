@@ -2,6 +2,9 @@ package broker_test
 
 import (
 	"context"
+	"fmt"
+	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -10,6 +13,7 @@ import (
 	"github.com/mailgrant/mailgrant/internal/broker"
 	"github.com/mailgrant/mailgrant/internal/fault"
 	"github.com/mailgrant/mailgrant/internal/mailbox"
+	"github.com/mailgrant/mailgrant/internal/seal"
 )
 
 // meddled is a store on which something happens once, in the instant after a
@@ -214,5 +218,71 @@ func TestLend_ALostAcknowledgementIsNoLeaveToLend(t *testing.T) {
 		m.afterFinish.Store(&meddle)
 		refused(t, a, "grant.suspended")
 		h.holds("R1")
+	})
+}
+
+// held is how much memory is in use, in MiB.
+func held() int {
+	for range 3 { // values that are shared by all who hold them take more than one round to go
+		runtime.GC()
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc >> 20)
+}
+
+func TestRefused_TakesNoMemoryForLong(t *testing.T) {
+	const boxes = 64 // each with a refused access token of 1 MiB
+	refuseAll := func(b *broker.Broker) {
+		for i := range boxes {
+			id := fmt.Sprintf("m%02d", i)
+			b.Refused(t.Context(), id, "mail", seal.NewSecret(id+strings.Repeat("x", 1<<20)))
+		}
+	}
+	t.Run("a mailbox that was deleted here leaves nothing behind", func(t *testing.T) {
+		b := newHouse(t).broker("a")
+		before := held()
+		refuseAll(b)
+		if n := held() - before; n < boxes/2 {
+			t.Fatalf("%d MiB are held: this test shows nothing", n)
+		}
+		for i := range boxes {
+			b.Invalidate(fmt.Sprintf("m%02d", i))
+		}
+		if n := held() - before; n > boxes/4 {
+			t.Errorf("%d MiB are held", n)
+		}
+		runtime.KeepAlive(b)
+	})
+	t.Run("nor one that another process deleted", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := newHouse(t).broker("a")
+			before := held()
+			refuseAll(b)
+			stop := run(t, b)
+			time.Sleep(2 * time.Hour)
+			stop()
+			if n := held() - before; n > boxes/4 {
+				t.Errorf("%d MiB are held after two hours", n)
+			}
+			runtime.KeepAlive(b)
+		})
+	})
+	t.Run("a refusal is remembered while its renewal fails", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHouse(t)
+			b := h.broker("a")
+			old := lend(t, b)
+			time.Sleep(10 * time.Minute)
+			h.server.before = on(2, &fault.Error{ID: "oauth.rate_limited", Kind: fault.Limited, Text: "No.", RetryAfter: 20 * time.Minute})
+			b.Refused(t.Context(), "desk", "mail", seal.NewSecret(old))
+			if got := lend(t, b); got != old {
+				t.Errorf("lent %q, want what is there", got)
+			}
+			time.Sleep(26 * time.Minute)
+			if got := lend(t, b); got != "A3-mail" {
+				t.Errorf("lent %q", got)
+			}
+		})
 	})
 }
