@@ -84,12 +84,17 @@ func (a *API) eventFilter(ctx context.Context, in *EventQuery) (event.Filter, er
 // readable gives the IDs of the mailboxes a caller may read: the named one, or
 // all of a caller's; nil for every mailbox there is.
 func (a *API) readable(ctx context.Context, address string) ([]string, error) {
+	return a.visible(ctx, address, access.Read)
+}
+
+// visible does so for another right.
+func (a *API) visible(ctx context.Context, address string, right access.Right) ([]string, error) {
 	c := caller(ctx)
 	if address != "" {
-		m, err := a.find(ctx, address, access.Read)
+		m, err := a.find(ctx, address, right)
 		return []string{m.ID}, err
 	}
-	if err := c.Allows(access.Read, ""); err != nil {
+	if err := c.Allows(right, ""); err != nil {
 		return nil, err
 	}
 	if c.All || len(c.Mailboxes) == 0 {

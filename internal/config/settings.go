@@ -59,7 +59,7 @@ func Settings() []Setting {
 			get: func(c *Config) string { return redactURL(c.Database) },
 		},
 		text("key_file", "", "File of the keys that seal tokens; empty: keys.json in data_dir.", "A path.", func(c *Config) *string { return &c.KeyFile }),
-		span("retention", "720h", "How long received messages and settled submissions are kept.", time.Hour, 10*365*24*time.Hour, func(c *Config) *time.Duration { return &c.Retention }),
+		span("retention", "720h", "How long received messages, settled submissions and events are kept.", time.Hour, 10*365*24*time.Hour, func(c *Config) *time.Duration { return &c.Retention }),
 		span("submissions.expire_after", "72h", "How long a message waits to be sent before it expires with an alert.", time.Minute, 30*24*time.Hour, func(c *Config) *time.Duration { return &c.ExpireAfter }),
 		span("authorization.link_life", "72h", "How long a one-time authorization link is good.", 5*time.Minute, 30*24*time.Hour, func(c *Config) *time.Duration { return &c.LinkLife }),
 		networks("webhooks.allow_networks", "Private networks that webhooks may be delivered to.", func(c *Config) *[]netip.Prefix { return &c.AllowNetworks }),
