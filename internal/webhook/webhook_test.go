@@ -193,7 +193,9 @@ func TestDrain_AnswersThatEndIt(t *testing.T) {
 	})
 	t.Run("redirects are not followed", func(t *testing.T) {
 		t.Parallel()
-		r := newRoom(t, func(w http.ResponseWriter, q *http.Request) { http.Redirect(w, q, "/elsewhere", http.StatusTemporaryRedirect) })
+		r := newRoom(t, func(w http.ResponseWriter, q *http.Request) {
+			http.Redirect(w, q, "/elsewhere", http.StatusTemporaryRedirect)
+		})
 		r.happen(t, 1)
 		r.drain(t)
 		if got := r.texts(t); got != "0" {
