@@ -31,6 +31,8 @@ type Needs struct {
 	// saved, paused, resumed, deleted, revoked, or its provider saved.
 	Changed func(mailboxID string)
 	Log     *slog.Logger
+
+	nudge nudge // made by New
 }
 
 // DefaultLinkLife is how long an authorization link may be used.
@@ -72,6 +74,7 @@ func New(n Needs) (*Connect, error) {
 	if n.Log == nil {
 		n.Log = slog.New(slog.DiscardHandler)
 	}
+	n.nudge = make(nudge, 1)
 	providers := &Providers{needs: n}
 	mailboxes := &Mailboxes{needs: n, providers: providers}
 	return &Connect{

@@ -62,8 +62,14 @@ func (b *Mailboxes) Save(ctx context.Context, in MailboxSettings, by event.Actor
 		s.Events = []event.Event{event.New(now, event.MailboxCreated, by, fmt.Sprintf("The mailbox %s was added.", m.Address)).About(m.ID, m.Address)}
 	} else {
 		change = Updated
-		if reason := decisive(old, m); reason != "" {
+		reason, err := b.decisive(ctx, old, m)
+		if err != nil {
+			return mailbox.Mailbox{}, "", err
+		}
+		if reason != "" {
 			s.Suspend = b.needs.suspension(reason, by)
+		} else {
+			s.RetryAt = now
 		}
 		s.Events = []event.Event{event.New(now, event.MailboxUpdated, by, fmt.Sprintf("The mailbox %s was changed.", m.Address)).About(m.ID, m.Address)}
 	}
@@ -71,39 +77,8 @@ func (b *Mailboxes) Save(ctx context.Context, in MailboxSettings, by event.Actor
 		return mailbox.Mailbox{}, "", err
 	}
 	b.needs.Changed(m.ID)
+	b.needs.nudge.give()
 	return m, change, nil
-}
-
-// decisive says, as half a sentence, which change puts the three-way binding in
-// question; empty for none.
-func decisive(old, m mailbox.Mailbox) string {
-	switch {
-	case old.Address != m.Address:
-		return "its address changed"
-	case old.Provider != m.Provider:
-		return "its provider changed"
-	case old.ActsAs != m.ActsAs:
-		return "who acts for it changed"
-	case receiveServer(old) != receiveServer(m):
-		return "the server where it receives changed"
-	case sendServer(old) != sendServer(m):
-		return "the server where it sends changed"
-	}
-	return ""
-}
-
-func receiveServer(m mailbox.Mailbox) mailbox.Server {
-	if m.Receive == nil {
-		return mailbox.Server{}
-	}
-	return m.Receive.Server
-}
-
-func sendServer(m mailbox.Mailbox) mailbox.Server {
-	if m.Send == nil {
-		return mailbox.Server{}
-	}
-	return m.Send.Server
 }
 
 // sameSettings compares all that an operator writes.

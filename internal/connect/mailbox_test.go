@@ -117,6 +117,12 @@ func TestMailboxes_DecisiveChangesSuspend(t *testing.T) {
 		{"folders", func(s *connect.MailboxSettings) { s.Mailbox.Receive.Folders = []string{"INBOX", "Orders"} }, false},
 		{"address", func(s *connect.MailboxSettings) { s.Present, s.Mailbox.Address = desk, "helpdesk@vbcpn.example" }, true},
 		{"host", func(s *connect.MailboxSettings) { s.Mailbox.Send.Host = "smtp.other.example" }, true},
+		{"host of the preset written out", func(s *connect.MailboxSettings) { s.Mailbox.Receive.Host = "Mail.vbcpn.example" }, false},
+		{"port", func(s *connect.MailboxSettings) { s.Mailbox.Receive.Port = 10993 }, false},
+		{"TLS mode", func(s *connect.MailboxSettings) {
+			s.Mailbox.Receive.TLS, s.Mailbox.Receive.Port = protocol.TLSStart, 143
+		}, false},
+		{"no longer sends", func(s *connect.MailboxSettings) { s.Mailbox.Send = nil }, false},
 		{"user", func(s *connect.MailboxSettings) { s.Mailbox.Receive.User = "somebody" }, true},
 		{"acts_as", func(s *connect.MailboxSettings) { s.Mailbox.ActsAs = "delegate: " + adele }, true},
 	}

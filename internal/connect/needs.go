@@ -43,7 +43,10 @@ type SaveProvider struct {
 	Secrets   []SealedSecret
 	IfVersion int64
 	Suspend   *Suspension // nil: no grant is touched
-	Event     event.Event
+	// RetryAt is when authorizations of its mailboxes that wait in quarantine are
+	// tried again; zero: when they would be anyway.
+	RetryAt time.Time
+	Event   event.Event
 }
 
 // Suspension is what a decisive change does to the mailboxes it is about:
@@ -77,6 +80,7 @@ type SaveMailbox struct {
 	Mailbox   mailbox.Mailbox // Version already raised
 	IfVersion int64
 	Suspend   *Suspension // nil: its grant is not touched
+	RetryAt   time.Time   // as in SaveProvider
 	Events    []event.Event
 }
 
@@ -225,7 +229,9 @@ type QuarantineStore interface {
 	// it is in q; else it changes nothing and gives "work.leased" (Conflict): another
 	// process is at it, or the row is gone.
 	ClaimQuarantine(ctx context.Context, q mailbox.Quarantine, until time.Time) error
-	// RetryQuarantine moves NextTryAt on and counts the try.
+	// RetryQuarantine moves NextTryAt on and counts the try. As DropQuarantine, it
+	// acts only while NextTryAt is what it is in q ("quarantine.none"): settings
+	// saved during a try ask for another one, and its result says nothing of them.
 	RetryQuarantine(ctx context.Context, q mailbox.Quarantine, nextTryAt time.Time, cause, text string) error
 	// RotateQuarantine replaces the row's refresh token.
 	RotateQuarantine(ctx context.Context, q mailbox.Quarantine, refreshToken seal.Sealed) error

@@ -96,6 +96,7 @@ func (p *Providers) Save(ctx context.Context, in ProviderSettings, by event.Acto
 	change := Created
 	if !isNew {
 		change = Updated
+		s.RetryAt = now
 		text := fmt.Sprintf("The provider %s was changed.", r.Name)
 		if identityChanged(old, r) {
 			s.Suspend = p.needs.suspension("its provider "+r.Name+" was changed in what decides who signs in where", by)
@@ -107,6 +108,7 @@ func (p *Providers) Save(ctx context.Context, in ProviderSettings, by event.Acto
 		return provider.Record{}, "", err
 	}
 	if !isNew {
+		p.needs.nudge.give()
 		if err := p.tell(ctx, r.Name); err != nil {
 			return provider.Record{}, "", err
 		}

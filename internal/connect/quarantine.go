@@ -36,7 +36,19 @@ func (l *Links) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
+		case <-l.needs.nudge:
 		}
+	}
+}
+
+// nudge asks Run of this process for a round at once; one that is asked for
+// already is enough.
+type nudge chan struct{}
+
+func (n nudge) give() {
+	select {
+	case n <- struct{}{}:
+	default:
 	}
 }
 
@@ -83,6 +95,7 @@ func (l *Links) try(ctx context.Context, q mailbox.Quarantine) error {
 	if err := l.needs.Aside.ClaimQuarantine(ctx, q, now.Add(tryTime)); err != nil {
 		return err
 	}
+	q.NextTryAt = now.Add(tryTime)
 	v, result, why := l.examine(ctx, m, q)
 	switch result {
 	case ProbeOpened:

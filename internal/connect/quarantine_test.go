@@ -117,6 +117,38 @@ func TestQuarantine(t *testing.T) {
 			t.Errorf("events %v", got)
 		}
 	})
+	t.Run("tried at once when something changes that decides nothing", func(t *testing.T) {
+		t.Parallel()
+		for name, change := range map[string]func(*bench){
+			"of the mailbox": func(b *bench) {
+				m := servicedesk()
+				m.Receive.Port = 10993
+				b.save(m)
+			},
+			"of the provider": func(b *bench) {
+				s := contoso()
+				s.Record.Prompt = "select_account"
+				if _, _, err := b.Providers.Save(b.ctx, s, operator); err != nil {
+					b.t.Fatal(err)
+				}
+			},
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				b := quarantined(t)
+				turn(b, time.Second) // it is not due by itself yet
+				if q := row(b); q == nil || q.Tries != 0 {
+					t.Fatalf("quarantine %+v", q)
+				}
+				change(b)
+				b.server.fail = nil
+				turn(b, 0)
+				if g, _, ok := b.grant(); !ok || g.State != mailbox.GrantActive || row(b) != nil {
+					t.Errorf("grant %+v, quarantine %+v, events %v", g, row(b), b.kinds())
+				}
+			})
+		}
+	})
 	t.Run("forgotten by revoke", func(t *testing.T) {
 		t.Parallel()
 		b := quarantined(t)
@@ -216,6 +248,22 @@ func TestQuarantine_WhatHappensDuringATryHolds(t *testing.T) {
 			}
 		})
 	}
+	t.Run("the port is corrected", func(t *testing.T) {
+		t.Parallel()
+		b := tried(t, "refresh-2", func(b *bench) {
+			b.server.fail = &protocol.Step{Name: "open", Err: &fault.Error{ID: "imap.no_mailbox", Kind: fault.Refused, Text: "No such mailbox."}}
+			m := servicedesk()
+			m.Receive.Port = 10993
+			b.save(m)
+		})
+		b.server.fail = nil
+		if err := b.Links.Turn(b.ctx); err != nil {
+			t.Fatal(err)
+		}
+		if _, refreshToken, _ := b.grant(); refreshToken != "refresh-2" {
+			t.Errorf("not released: %q, %v", refreshToken, b.kinds())
+		}
+	})
 	t.Run("the provider changed", func(t *testing.T) {
 		t.Parallel()
 		b := tried(t, "", func(b *bench) {

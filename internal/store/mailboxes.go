@@ -92,6 +92,9 @@ func (s *Store) SaveMailbox(ctx context.Context, v connect.SaveMailbox) error {
 		if err != nil {
 			return err
 		}
+		if err := t.retryQuarantines(v.RetryAt, "id", m.ID); err != nil {
+			return err
+		}
 		suspended, err := t.suspend(v.Suspend, "id", m.ID)
 		if err != nil {
 			return err

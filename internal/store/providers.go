@@ -89,6 +89,9 @@ func (s *Store) SaveProvider(ctx context.Context, p connect.SaveProvider) error 
 				return err
 			}
 		}
+		if err := t.retryQuarantines(p.RetryAt, "provider", r.Name); err != nil {
+			return err
+		}
 		suspended, err := t.suspend(p.Suspend, "provider", r.Name)
 		if err != nil {
 			return err

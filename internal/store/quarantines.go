@@ -94,6 +94,21 @@ func (t *tx) onQuarantine(q mailbox.Quarantine, query string, args ...any) error
 	return err
 }
 
+// An unchanged one is still due when it was: saved settings would have moved it.
+const (
+	thisUnchanged = thisQuarantine + " AND next_try_at = $3"
+	retryColumns  = "UPDATE quarantines SET next_try_at = $4, tries = tries + 1, cause = $5, cause_text = $6"
+)
+
+// retryQuarantines has what waits tried again; settings it failed by changed.
+func (t *tx) retryQuarantines(at time.Time, column, value string) error {
+	if at.IsZero() {
+		return nil
+	}
+	_, err := t.exec("UPDATE quarantines SET next_try_at = $2 WHERE mailbox_id IN (SELECT id FROM mailboxes WHERE "+column+" = $1)", value, stamp(at))
+	return err
+}
+
 func (t *tx) dropQuarantine(q mailbox.Quarantine) error {
 	return t.onQuarantine(q, "DELETE FROM quarantines"+thisQuarantine)
 }
@@ -101,8 +116,7 @@ func (t *tx) dropQuarantine(q mailbox.Quarantine) error {
 // RetryQuarantine implements connect.QuarantineStore.
 func (s *Store) RetryQuarantine(ctx context.Context, q mailbox.Quarantine, nextTryAt time.Time, cause, causeText string) error {
 	return s.change(ctx, "put off the quarantine", func(t *tx) error {
-		return t.onQuarantine(q, "UPDATE quarantines SET next_try_at = $3, tries = tries + 1, cause = $4, cause_text = $5"+thisQuarantine,
-			stamp(nextTryAt), cause, plain(causeText))
+		return t.onQuarantine(q, retryColumns+thisUnchanged, stamp(q.NextTryAt), stamp(nextTryAt), cause, plain(causeText))
 	})
 }
 
@@ -110,7 +124,7 @@ func (s *Store) RetryQuarantine(ctx context.Context, q mailbox.Quarantine, nextT
 // row only one writes the event.
 func (s *Store) DropQuarantine(ctx context.Context, q mailbox.Quarantine, e event.Event) error {
 	return s.change(ctx, "drop the quarantine", func(t *tx) error {
-		if err := t.dropQuarantine(q); err != nil {
+		if err := t.onQuarantine(q, "DELETE FROM quarantines"+thisUnchanged, stamp(q.NextTryAt)); err != nil {
 			return err
 		}
 		return t.addEvents(e)

@@ -203,6 +203,47 @@ func (s *Store) DueSubmissions(ctx context.Context, now time.Time, limit int) ([
 	return ids, fail(ctx, "list due submissions", err)
 }
 
+// WakeSubmissions implements outbox.Store.
+func (s *Store) WakeSubmissions(ctx context.Context, mailboxID string, waits func(cause string) bool, now time.Time) (int, error) {
+	woken := 0
+	err := s.change(ctx, "wake the submissions of the mailbox", func(t *tx) error {
+		woken = 0
+		causes := map[string]bool{}
+		err := t.rows("SELECT DISTINCT cause FROM submissions WHERE mailbox_id = $1 AND state = 'queued' AND next_attempt_at > $2",
+			[]any{mailboxID, stamp(now)}, func(row scanner) error {
+				var cause string
+				err := row.Scan(&cause)
+				causes[cause] = waits(cause)
+				return err
+			})
+		if err != nil {
+			return err
+		}
+		for cause, wake := range causes {
+			if !wake {
+				continue
+			}
+			// The condition holds at the moment of the change: a submission that was put off
+			// for another cause since then keeps its time.
+			err := t.rows(`
+				UPDATE submissions SET next_attempt_at = $3, due_at = $4
+				WHERE mailbox_id = $1 AND state = 'queued' AND cause = $2 AND next_attempt_at > $3 RETURNING id`,
+				[]any{mailboxID, cause, stamp(now), max(1, stamp(now))}, func(row scanner) error {
+					var id string
+					err := row.Scan(&id)
+					t.wakeSubmission(id, now)
+					woken++
+					return err
+				})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return woken, err
+}
+
 // PurgeSubmissions implements outbox.Store.
 func (s *Store) PurgeSubmissions(ctx context.Context, settledBefore time.Time, limit int) (int, error) {
 	var removed int64

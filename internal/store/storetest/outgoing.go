@@ -173,6 +173,39 @@ func submissions(t *testing.T, open func(*testing.T) *store.Store) {
 			t.Error("no event was given, and one was written")
 		}
 	})
+	t.Run("is due at once when what its mailbox lacked is there", func(t *testing.T) {
+		w := newWorld(t, open)
+		retry := func(id, cause string) {
+			v := w.claimed(id, 0)
+			must(t, w.Retry(w.ctx, outbox.Retry{ID: v.ID, Fence: v.Lease.Fence, NextAttemptAt: noon().Add(time.Hour), Attempted: true, Cause: cause, CauseText: "Waits.", Now: noon()}))
+		}
+		waiting, greylisted, underWay, other := w.accept(), w.accept(), w.accept(), submission("", "body")
+		other.MailboxID = "another"
+		_, _, err := w.Accept(w.ctx, other, []byte("body"), accepted(other))
+		must(t, err)
+		retry(waiting.ID, "grant.none")
+		retry(greylisted.ID, "smtp.temporary")
+		retry(other.ID, "grant.none")
+		w.claimed(underWay.ID, 0)
+		if ids := w.dueSubmissions(30 * time.Second); len(ids) != 0 {
+			t.Fatalf("due before: %v", ids)
+		}
+		wake := func() (int, error) {
+			return w.WakeSubmissions(w.ctx, "m", func(cause string) bool { return cause == "grant.none" }, noon().Add(30*time.Second))
+		}
+		for _, want := range []int{1, 0} {
+			if n, err := wake(); err != nil || n != want {
+				t.Fatalf("%d were woken (%v), want %d", n, err, want)
+			}
+		}
+		if ids := w.dueSubmissions(30 * time.Second); len(ids) != 1 || ids[0] != waiting.ID {
+			t.Errorf("due: %v, want the one that waited for its grant", ids)
+		}
+		woken := w.claimed(waiting.ID, 30*time.Second)
+		if woken.Cause != "grant.none" || woken.Attempts != 1 {
+			t.Errorf("got %+v", woken)
+		}
+	})
 	t.Run("lists, and removal after its retention", func(t *testing.T) {
 		w := newWorld(t, open)
 		first, second := w.accept(), w.accept()

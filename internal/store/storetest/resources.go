@@ -216,7 +216,9 @@ func quarantines(t *testing.T, open func(*testing.T) *store.Store) {
 	if w.opened(stored.RefreshToken, "quarantine", m.ID, "refresh_token") != "rotated" || !stored.NextTryAt.Equal(noon().Add(2*time.Hour)) {
 		t.Errorf("got %+v", stored)
 	}
-	errs := race(5, func(int) error { return w.DropQuarantine(w.ctx, q, about(event.GrantDropped, m)) })
+	wantFault(t, w.RetryQuarantine(w.ctx, q, noon(), "x", "X."), "quarantine.none", fault.NotFound) // another try is due than this one
+	wantFault(t, w.DropQuarantine(w.ctx, q, about(event.GrantDropped, m)), "quarantine.none", fault.NotFound)
+	errs := race(5, func(int) error { return w.DropQuarantine(w.ctx, *stored, about(event.GrantDropped, m)) })
 	if won := tally(t, errs, "quarantine.none"); won != 1 || w.events(event.GrantDropped) != 1 {
 		t.Errorf("%d dropped it, %d events", won, w.events(event.GrantDropped))
 	}
