@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/mailgrant/mailgrant/internal/event"
+	"github.com/mailgrant/mailgrant/internal/fault"
 	"github.com/mailgrant/mailgrant/internal/mailbox"
 	"github.com/mailgrant/mailgrant/internal/protocol"
 	"github.com/mailgrant/mailgrant/internal/provider"
@@ -232,7 +233,7 @@ type QuarantineStore interface {
 	// RetryQuarantine moves NextTryAt on and counts the try. As DropQuarantine, it
 	// acts only while NextTryAt is what it is in q ("quarantine.none"): settings
 	// saved during a try ask for another one, and its result says nothing of them.
-	RetryQuarantine(ctx context.Context, q mailbox.Quarantine, nextTryAt time.Time, cause, text string) error
+	RetryQuarantine(ctx context.Context, q mailbox.Quarantine, nextTryAt time.Time, why *fault.Error) error
 	// RotateQuarantine replaces the row's refresh token.
 	RotateQuarantine(ctx context.Context, q mailbox.Quarantine, refreshToken seal.Sealed) error
 	// DropQuarantine removes the row with its event.

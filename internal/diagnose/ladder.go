@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/mailgrant/mailgrant/internal/event"
@@ -68,6 +69,7 @@ type climb struct {
 	receive *protocol.Endpoint
 	send    *protocol.Endpoint
 	grant   mailbox.Grant
+	waiting *mailbox.Quarantine // what waits in quarantine where there is no grant
 	lent    map[string]seal.Secret
 	steps   int
 	first   error  // the first failure
@@ -104,8 +106,8 @@ func (c *climb) run(ctx context.Context, o TestOptions) {
 		lent = c.rung(ctx, "access_token", "An access token can be had", c.lend)
 		c.rung(ctx, "identity", "It is the right person's", c.identity)
 	default:
-		c.skip("access_token", "An access token can be had", "There is nothing to renew one with.")
-		c.skip("identity", "It is the right person's", "Nobody has authorised the mailbox, or the authorisation ended.")
+		c.skip("access_token", "An access token can be had", c.unlent(granted))
+		c.skip("identity", "It is the right person's", c.unproved(granted))
 	}
 	sent := true
 	if c.receive != nil {
@@ -244,11 +246,51 @@ func (c *climb) ungranted(ctx context.Context, err error) (string, error) {
 			Remedy: "Make an authorization link and send it to " + c.mailbox.Principal() + ".", Err: err,
 		}
 	}
-	return fmt.Sprintf("%s signed in on %s.", q.Display, day(q.CreatedAt)), &fault.Error{
-		ID: "grant.quarantined", Kind: fault.Temporary, Retry: true, Who: []fault.Who{fault.Operator},
+	c.waiting = q
+	f := &fault.Error{
+		ID: "grant.quarantined", Kind: fault.Temporary, Retry: true, Who: q.Who, Field: q.CauseField,
 		Text:   "The authorisation waits in quarantine, because the mailbox could not be opened yet: " + q.CauseText,
-		Remedy: fmt.Sprintf("Mailgrant tries again by itself until %s. Remove the cause until then.", day(q.ExpiresAt)),
+		Remedy: WhileWaiting(*q),
 	}
+	if len(f.Who) == 0 {
+		f.Who = []fault.Who{fault.Operator}
+	}
+	return fmt.Sprintf("%s signed in on %s.", q.Display, day(q.CreatedAt)), f
+}
+
+// WhileWaiting says what to do about an authorization that waits in quarantine:
+// what removes its cause, and that Mailgrant tries again by itself.
+func WhileWaiting(q mailbox.Quarantine) string {
+	if strings.Contains(q.Remedy, "tries again by itself") {
+		return fmt.Sprintf("%s The authorisation waits until %s.", q.Remedy, day(q.ExpiresAt))
+	}
+	return strings.TrimSpace(fmt.Sprintf("%s Mailgrant tries again by itself until %s.", q.Remedy, day(q.ExpiresAt)))
+}
+
+// unlent says why no access token is asked for.
+func (c *climb) unlent(granted bool) string {
+	switch {
+	case granted:
+		return "The settings have to be right first."
+	case c.waiting != nil:
+		return "Not used while the authorisation waits in quarantine."
+	case c.grant.State == mailbox.GrantSuspended:
+		return "Not used while the authorisation is suspended."
+	}
+	return "There is nothing to renew one with."
+}
+
+// unproved says whose authorization it is that is not used.
+func (c *climb) unproved(granted bool) string {
+	switch {
+	case granted:
+		return named(c.grant) + " authorised it; the settings have to be right first."
+	case c.waiting != nil:
+		return fmt.Sprintf("%s signed in (verdict: %s); the authorisation waits in quarantine.", c.waiting.Display, c.waiting.Verdict)
+	case c.grant.State == mailbox.GrantSuspended:
+		return fmt.Sprintf("%s signed in (verdict: %s); the authorisation is suspended.", named(c.grant), c.grant.Verdict)
+	}
+	return "Nobody has authorised the mailbox, or the authorisation ended."
 }
 
 // lend asks for an access token of every resource that the endpoints need.
@@ -305,10 +347,6 @@ func (c *climb) notTheirs(text string) error {
 
 // protocol climbs the rungs of one protocol.
 func (c *climb) protocol(ctx context.Context, at protocol.Endpoint, own mailbox.Server, name, title string, lent bool) bool {
-	if !lent {
-		c.skip(name, title, "Without an access token there is nothing to try.")
-		return false
-	}
 	prober := c.Probes(at.Protocol)
 	if prober == nil {
 		c.skip(name, title, fmt.Sprintf("The protocol %s cannot be tried.", at.Protocol))
@@ -321,7 +359,11 @@ func (c *climb) protocol(ctx context.Context, at protocol.Endpoint, own mailbox.
 		user = c.mailbox.Address
 	}
 	failed := false
-	err := prober.Probe(ctx, at, protocol.Login{User: user, AccessToken: c.lent[at.Resource]}, func(s protocol.Step) {
+	login := protocol.Login{User: user}
+	if lent {
+		login.AccessToken = c.lent[at.Resource]
+	}
+	err := prober.Probe(ctx, at, login, func(s protocol.Step) {
 		r := Rung{Name: name + "." + s.Name, Title: title + ": " + s.Title, Observed: s.Observed, Took: s.Took}
 		switch {
 		case s.Skipped:
@@ -338,7 +380,7 @@ func (c *climb) protocol(ctx context.Context, at protocol.Endpoint, own mailbox.
 			c.report(r, err)
 		}
 	})
-	if err != nil && !failed {
+	if err != nil && !failed && !fault.Has(err, "protocol.no_access_token") {
 		c.report(Rung{Name: name, Title: title}, err)
 	}
 	return err == nil

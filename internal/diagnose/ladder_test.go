@@ -87,6 +87,9 @@ func (s *site) WriteEvent(_ context.Context, e event.Event) error {
 func (s *site) Probe(_ context.Context, at protocol.Endpoint, login protocol.Login, yield func(protocol.Step)) error {
 	s.probed = append(s.probed, login)
 	for _, name := range []string{"dns", "tls", "auth", "open"} {
+		if name == "auth" && login.AccessToken.IsZero() {
+			return protocol.Climb{Yield: yield}.WithoutAccessToken(login.User)
+		}
 		if string(at.Protocol)+"."+name == s.failAt {
 			err := &fault.Error{ID: "test.refused", Kind: fault.Refused, Text: "AUTHENTICATE failed.", Who: []fault.Who{fault.MailAdmin}, Remedy: "Switch it on.", Detail: fault.Detail{Reply: "NO AUTHENTICATE failed."}}
 			yield(protocol.Step{Name: name, Title: "Step " + name, Err: err})
@@ -173,14 +176,14 @@ func TestLadder_Failures(t *testing.T) {
 	}{
 		{"settings wrong", func(_ *testing.T, s *site) { s.checkErr = broken }, "configuration", "provider.tenant", []string{"provider", "access_token", "identity"}, []string{"grant"}},
 		{"provider does not know us", func(_ *testing.T, s *site) { s.verifyErr = broken }, "provider", "provider.tenant", nil, []string{"grant", "receive.open", "send.open"}},
-		{"never authorised", func(_ *testing.T, s *site) { s.grant = nil }, "grant", "grant.none", []string{"access_token", "identity", "receive", "send", "message"}, []string{"configuration"}},
+		{"never authorised", func(_ *testing.T, s *site) { s.grant = nil }, "grant", "grant.none", []string{"access_token", "identity", "receive.auth", "send.auth", "message"}, []string{"configuration", "receive.tls", "send.tls"}},
 		{"waits in quarantine", func(_ *testing.T, s *site) {
 			s.grant, s.quarantine = nil, &mailbox.Quarantine{Display: "desk", CauseText: "No connection.", ExpiresAt: now.Add(time.Hour)}
-		}, "grant", "grant.quarantined", []string{"receive"}, nil},
-		{"grant dead", func(_ *testing.T, s *site) { s.grant.State = mailbox.GrantDead }, "grant", "grant.dead", []string{"receive", "message"}, nil},
-		{"grant suspended", func(_ *testing.T, s *site) { s.grant.State = mailbox.GrantSuspended }, "grant", "grant.suspended", []string{"receive"}, nil},
-		{"grant revoked", func(_ *testing.T, s *site) { s.grant.State = mailbox.GrantRevoked }, "grant", "grant.revoked", []string{"receive"}, nil},
-		{"no access token", func(_ *testing.T, s *site) { s.lendErr = broken }, "access_token", "provider.tenant", []string{"receive", "send", "message"}, []string{"identity"}},
+		}, "grant", "grant.quarantined", []string{"receive.auth"}, []string{"receive.tls"}},
+		{"grant dead", func(_ *testing.T, s *site) { s.grant.State = mailbox.GrantDead }, "grant", "grant.dead", []string{"receive.auth", "message"}, nil},
+		{"grant suspended", func(_ *testing.T, s *site) { s.grant.State = mailbox.GrantSuspended }, "grant", "grant.suspended", []string{"receive.auth"}, nil},
+		{"grant revoked", func(_ *testing.T, s *site) { s.grant.State = mailbox.GrantRevoked }, "grant", "grant.revoked", []string{"receive.auth"}, nil},
+		{"no access token", func(_ *testing.T, s *site) { s.lendErr = broken }, "access_token", "provider.tenant", []string{"receive.auth", "send.auth", "message"}, []string{"identity", "receive.tls", "send.tls"}},
 		{"access token for another resource", func(t *testing.T, s *site) {
 			s.token = jwt(t, good(map[string]any{"aud": "00000003-0000"}))
 		}, "identity", "inspect.wrong_audience", nil, []string{"access_token"}},
@@ -215,6 +218,45 @@ func TestLadder_Failures(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestLadder_SaysWhatWaitsAndWhy(t *testing.T) {
+	t.Parallel()
+	t.Run("in quarantine", func(t *testing.T) {
+		t.Parallel()
+		s := newSite(t)
+		s.grant = nil
+		q := mailbox.Quarantine{Display: "desk", Verdict: mailbox.VerdictMatch, CreatedAt: now, ExpiresAt: now.Add(time.Hour)}.Because(&fault.Error{
+			ID: "net.untrusted", Text: "The certificate is not trusted.", Field: "ca_file", Who: []fault.Who{fault.MailAdmin},
+			Remedy: "Set ca_file. Mailgrant tries again by itself.",
+		})
+		s.quarantine = &q
+		rungs, _ := s.climb(t, diagnose.TestOptions{})
+		if g := rungs["grant"]; g.Who[0] != fault.MailAdmin || !strings.HasPrefix(g.Remedy, "Set ca_file. ") || strings.Count(g.Remedy, "by itself") != 1 || !strings.Contains(g.Cause, "not trusted") {
+			t.Errorf("%+v", g)
+		}
+		if r := rungs["identity"]; !r.Skipped || !strings.Contains(r.Observed, "desk signed in") || !strings.Contains(r.Observed, "waits in quarantine") {
+			t.Errorf("%+v", r)
+		}
+		if r := rungs["access_token"]; !r.Skipped || !strings.Contains(r.Observed, "Not used while") {
+			t.Errorf("%+v", r)
+		}
+		if len(s.probed) != 2 || !s.probed[0].AccessToken.IsZero() {
+			t.Errorf("probed %d times", len(s.probed))
+		}
+	})
+	t.Run("suspended", func(t *testing.T) {
+		t.Parallel()
+		s := newSite(t)
+		s.grant.State = mailbox.GrantSuspended
+		rungs, _ := s.climb(t, diagnose.TestOptions{})
+		if r := rungs["identity"]; !strings.Contains(r.Observed, "servicedesk@vbcpn.example signed in") || !strings.Contains(r.Observed, "suspended") {
+			t.Errorf("%+v", r)
+		}
+		if r := rungs["access_token"]; !strings.Contains(r.Observed, "Not used while") {
+			t.Errorf("%+v", r)
+		}
+	})
 }
 
 func TestLadder_UnknownMailbox(t *testing.T) {

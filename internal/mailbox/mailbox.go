@@ -21,6 +21,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/mailgrant/mailgrant/internal/fault"
 	"github.com/mailgrant/mailgrant/internal/protocol"
 	"github.com/mailgrant/mailgrant/internal/provider"
 	"github.com/mailgrant/mailgrant/internal/seal"
@@ -239,6 +240,15 @@ type Quarantine struct {
 	ExpiresAt    time.Time
 	NextTryAt    time.Time
 	Tries        int
-	Cause        string
+	Cause        string // ID of the fault for which it waits
 	CauseText    string
+	CauseField   string      // the setting at fault, as its file spells it; empty: none
+	Remedy       string      // what removes the cause
+	Who          []fault.Who // who can remove it
+}
+
+// Because fills in the cause for which an authorization waits.
+func (q Quarantine) Because(f *fault.Error) Quarantine {
+	q.Cause, q.CauseText, q.CauseField, q.Remedy, q.Who = f.ID, f.Text, f.Field, f.Remedy, f.Who
+	return q
 }

@@ -42,6 +42,19 @@ func (c Climb) Rung(name, title string, do func() (observed string, err error)) 
 	return err
 }
 
+// WithoutAccessToken ends a climb where an access token is needed and there is
+// none: the rung auth is reported as not tried.
+func (c Climb) WithoutAccessToken(user string) error {
+	const why = "There is no access token to sign in with."
+	if c.Yield != nil {
+		c.Yield(Step{Name: "auth", Title: "Sign in as " + user, Skipped: true, Observed: why})
+	}
+	return &fault.Error{
+		ID: "protocol.no_access_token", Kind: fault.Temporary, Text: why, Who: []fault.Who{fault.Operator},
+		Remedy: "Have the mailbox authorised first.",
+	}
+}
+
 // target says for the words of a network fault which setting is meant.
 func (e Endpoint) target(setting string) egress.Target {
 	return egress.Target{Setting: e.Field(setting), Host: e.Host, Port: e.Port}

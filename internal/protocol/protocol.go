@@ -86,7 +86,9 @@ type Step struct {
 }
 
 // Prober climbs from DNS to an opened mailbox. It reports every rung to yield
-// and returns the fault of the one that failed, or nil.
+// and returns the fault of the one that failed, or nil. A login without an access
+// token climbs as far as none is needed; the rung "auth" is then reported as
+// skipped, and the fault is "protocol.no_access_token".
 type Prober interface {
 	Probe(ctx context.Context, at Endpoint, login Login, yield func(Step)) error
 }

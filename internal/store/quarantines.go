@@ -6,6 +6,7 @@ import (
 
 	"github.com/mailgrant/mailgrant/internal/connect"
 	"github.com/mailgrant/mailgrant/internal/event"
+	"github.com/mailgrant/mailgrant/internal/fault"
 	"github.com/mailgrant/mailgrant/internal/mailbox"
 	"github.com/mailgrant/mailgrant/internal/seal"
 )
@@ -13,12 +14,12 @@ import (
 var _ connect.QuarantineStore = (*Store)(nil)
 
 const quarantineColumns = `mailbox_id, subject, display, verdict, scopes, refresh_token, connected_by, created_at, expires_at, next_try_at,
-	tries, cause, cause_text`
+	tries, cause, cause_text, cause_field, remedy, who`
 
 func scanQuarantine(q *mailbox.Quarantine) []any {
 	return []any{
 		&q.MailboxID, from(&q.Subject), &q.Display, &q.Verdict, from(&q.Scopes), shut(&q.RefreshToken), &q.ConnectedBy,
-		at(&q.CreatedAt), at(&q.ExpiresAt), at(&q.NextTryAt), &q.Tries, &q.Cause, &q.CauseText,
+		at(&q.CreatedAt), at(&q.ExpiresAt), at(&q.NextTryAt), &q.Tries, &q.Cause, &q.CauseText, &q.CauseField, &q.Remedy, from(&q.Who),
 	}
 }
 
@@ -37,13 +38,15 @@ func (s *Store) SetAside(ctx context.Context, a connect.SetAside) error {
 			return err
 		}
 		_, err = t.exec(`
-			INSERT INTO quarantines (`+quarantineColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+			INSERT INTO quarantines (`+quarantineColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
 			ON CONFLICT (mailbox_id) DO UPDATE SET subject = excluded.subject, display = excluded.display, verdict = excluded.verdict,
 				scopes = excluded.scopes, refresh_token = excluded.refresh_token, connected_by = excluded.connected_by,
 				created_at = excluded.created_at, expires_at = excluded.expires_at, next_try_at = excluded.next_try_at,
-				tries = excluded.tries, cause = excluded.cause, cause_text = excluded.cause_text`,
+				tries = excluded.tries, cause = excluded.cause, cause_text = excluded.cause_text,
+				cause_field = excluded.cause_field, remedy = excluded.remedy, who = excluded.who`,
 			q.MailboxID, subject, plain(q.Display), string(q.Verdict), list(q.Scopes), bytesOf(q.RefreshToken), plain(q.ConnectedBy),
-			stamp(q.CreatedAt), stamp(q.ExpiresAt), stamp(q.NextTryAt), q.Tries, q.Cause, plain(q.CauseText))
+			stamp(q.CreatedAt), stamp(q.ExpiresAt), stamp(q.NextTryAt), q.Tries, q.Cause, plain(q.CauseText),
+			plain(q.CauseField), plain(q.Remedy), list(q.Who))
 		if err != nil {
 			return err
 		}
@@ -97,7 +100,7 @@ func (t *tx) onQuarantine(q mailbox.Quarantine, query string, args ...any) error
 // An unchanged one is still due when it was: saved settings would have moved it.
 const (
 	thisUnchanged = thisQuarantine + " AND next_try_at = $3"
-	retryColumns  = "UPDATE quarantines SET next_try_at = $4, tries = tries + 1, cause = $5, cause_text = $6"
+	retryColumns  = "UPDATE quarantines SET next_try_at = $4, tries = tries + 1, cause = $5, cause_text = $6, cause_field = $7, remedy = $8, who = $9"
 )
 
 // retryQuarantines has what waits tried again; settings it failed by changed.
@@ -114,9 +117,10 @@ func (t *tx) dropQuarantine(q mailbox.Quarantine) error {
 }
 
 // RetryQuarantine implements connect.QuarantineStore.
-func (s *Store) RetryQuarantine(ctx context.Context, q mailbox.Quarantine, nextTryAt time.Time, cause, causeText string) error {
+func (s *Store) RetryQuarantine(ctx context.Context, q mailbox.Quarantine, nextTryAt time.Time, why *fault.Error) error {
 	return s.change(ctx, "put off the quarantine", func(t *tx) error {
-		return t.onQuarantine(q, retryColumns+thisUnchanged, stamp(q.NextTryAt), stamp(nextTryAt), cause, plain(causeText))
+		return t.onQuarantine(q, retryColumns+thisUnchanged, stamp(q.NextTryAt), stamp(nextTryAt),
+			why.ID, plain(why.Text), plain(why.Field), plain(why.Remedy), list(why.Who))
 	})
 }
 

@@ -60,6 +60,9 @@ func (c *Client) Probe(ctx context.Context, at protocol.Endpoint, login protocol
 	defer func() { _ = s.Close() }()
 	return climb.Rung("open", "Open INBOX", func() (string, error) {
 		status, err := s.choose(ctx, "INBOX", true)
+		if status.Messages == 1 {
+			return "INBOX is open and holds 1 message.", err
+		}
 		return fmt.Sprintf("INBOX is open and holds %d messages.", status.Messages), err
 	})
 }
@@ -208,6 +211,9 @@ func (s *session) signIn(ctx context.Context, login protocol.Login, climb protoc
 	})
 	if err != nil {
 		return err
+	}
+	if login.AccessToken.IsZero() {
+		return climb.WithoutAccessToken(login.User)
 	}
 	bearer := sasl.NewXOAUTH2(login.User, login.AccessToken)
 	if mechanism == protocol.OAUTHBEARER {

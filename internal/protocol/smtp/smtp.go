@@ -205,6 +205,9 @@ func (s *session) signIn(ctx context.Context, login protocol.Login, climb protoc
 	if err != nil {
 		return err
 	}
+	if login.AccessToken.IsZero() {
+		return climb.WithoutAccessToken(login.User)
+	}
 	bearer := sasl.NewXOAUTH2(login.User, login.AccessToken)
 	if mechanism == protocol.OAUTHBEARER {
 		bearer = sasl.NewOAUTHBEARER(login.User, login.AccessToken, s.at.Host, s.at.Port)

@@ -108,7 +108,7 @@ func adoptions(t *testing.T, open func(*testing.T) *store.Store) {
 		a.Released = &old
 		wantFault(t, w.Adopt(w.ctx, a), "quarantine.none", fault.NotFound)
 		wantFault(t, w.RotateQuarantine(w.ctx, old, w.seal("old", "quarantine", m.ID, "refresh_token")), "quarantine.none", fault.NotFound)
-		wantFault(t, w.RetryQuarantine(w.ctx, old, noon(), "x", "X."), "quarantine.none", fault.NotFound)
+		wantFault(t, w.RetryQuarantine(w.ctx, old, noon(), denied()), "quarantine.none", fault.NotFound)
 		wantFault(t, w.DropQuarantine(w.ctx, old, about(event.GrantDropped, m)), "quarantine.none", fault.NotFound)
 		wantFault(t, w.ClaimQuarantine(w.ctx, old, noon()), "work.leased", fault.Conflict)
 		if g := w.grant(m.ID); w.opened(g.RefreshToken, "grant", m.ID, "refresh_token") != "refresh-1" {
@@ -201,6 +201,7 @@ func (w *world) quarantine(m mailbox.Mailbox) mailbox.Quarantine {
 	return mailbox.Quarantine{
 		MailboxID: m.ID, Subject: provider.Subject{Issuer: "https://issuer", Subject: "s-2"}, Display: "adele@example.org", Verdict: mailbox.VerdictMatch,
 		Scopes: []string{"imap"}, RefreshToken: w.seal("waiting", "quarantine", m.ID, "refresh_token"), ConnectedBy: "ops",
-		CreatedAt: noon(), ExpiresAt: noon().Add(24 * time.Hour), NextTryAt: noon().Add(time.Minute), Cause: "imap.unreachable", CauseText: "No answer.",
+		CreatedAt: noon(), ExpiresAt: noon().Add(24 * time.Hour), NextTryAt: noon().Add(time.Minute), Cause: "imap.unreachable", CauseText: "No answer.", CauseField: "receive.port",
+		Remedy: "Look at the port.", Who: []fault.Who{fault.Operator, fault.MailAdmin},
 	}
 }

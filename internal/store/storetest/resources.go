@@ -200,10 +200,10 @@ func quarantines(t *testing.T, open func(*testing.T) *store.Store) {
 	if found, err := w.DueQuarantines(w.ctx, noon(), 10); err != nil || len(found) != 0 {
 		t.Errorf("got %v, %v before its time", found, err)
 	}
-	must(t, w.RetryQuarantine(w.ctx, q, noon().Add(time.Hour), "imap.denied", "Denied."))
+	must(t, w.RetryQuarantine(w.ctx, q, noon().Add(time.Hour), denied()))
 	found, err := w.DueQuarantines(w.ctx, noon().Add(time.Hour), 10)
 	must(t, err)
-	if len(found) != 1 || found[0].Tries != 1 || found[0].Cause != "imap.denied" {
+	if len(found) != 1 || found[0].Tries != 1 || found[0].Cause != "imap.denied" || found[0].Remedy != "Allow it." || len(found[0].Who) != 1 || found[0].CauseField != "receive.host" {
 		t.Errorf("got %+v", found)
 	}
 	claims := race(5, func(int) error { return w.ClaimQuarantine(w.ctx, found[0], noon().Add(2*time.Hour)) })
@@ -216,7 +216,7 @@ func quarantines(t *testing.T, open func(*testing.T) *store.Store) {
 	if w.opened(stored.RefreshToken, "quarantine", m.ID, "refresh_token") != "rotated" || !stored.NextTryAt.Equal(noon().Add(2*time.Hour)) {
 		t.Errorf("got %+v", stored)
 	}
-	wantFault(t, w.RetryQuarantine(w.ctx, q, noon(), "x", "X."), "quarantine.none", fault.NotFound) // another try is due than this one
+	wantFault(t, w.RetryQuarantine(w.ctx, q, noon(), denied()), "quarantine.none", fault.NotFound) // another try is due than this one
 	wantFault(t, w.DropQuarantine(w.ctx, q, about(event.GrantDropped, m)), "quarantine.none", fault.NotFound)
 	errs := race(5, func(int) error { return w.DropQuarantine(w.ctx, *stored, about(event.GrantDropped, m)) })
 	if won := tally(t, errs, "quarantine.none"); won != 1 || w.events(event.GrantDropped) != 1 {
@@ -224,4 +224,8 @@ func quarantines(t *testing.T, open func(*testing.T) *store.Store) {
 	}
 	wantFault(t, w.RotateQuarantine(w.ctx, q, stored.RefreshToken), "quarantine.none", fault.NotFound)
 	wantFault(t, w.ClaimQuarantine(w.ctx, *stored, noon()), "work.leased", fault.Conflict)
+}
+
+func denied() *fault.Error {
+	return &fault.Error{ID: "imap.denied", Kind: fault.Temporary, Text: "Denied.", Field: "receive.host", Who: []fault.Who{fault.MailAdmin}, Remedy: "Allow it."}
 }
