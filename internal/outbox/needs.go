@@ -56,8 +56,8 @@ type Submission struct {
 	Remedy        string
 }
 
-// Store keeps submissions. Accept, Settle and Retry enqueue the job that wakes the work in
-// their own transaction.
+// Store keeps submissions. Accept, Settle, Retry and WakeSubmissions enqueue the job that
+// wakes the work in their own transaction.
 type Store interface {
 	// Accept stores a submission with its raw message (rows of at most 256 KiB), its
 	// event and its job. With a key that this caller used before it changes
@@ -83,6 +83,10 @@ type Store interface {
 	// DueSubmissions lists IDs that are due or whose lease has run out: the sweep that heals
 	// lost jobs.
 	DueSubmissions(ctx context.Context, now time.Time, limit int) ([]string, error)
+	// WakeSubmissions makes the queued submissions of a mailbox whose cause waits says yes
+	// to (empty: none yet) due now, with their jobs; it gives how many. Those that
+	// are due already are left alone.
+	WakeSubmissions(ctx context.Context, mailboxID string, waits func(cause string) bool, now time.Time) (int, error)
 	// PurgeSubmissions removes settled ones older than the retention; it gives how many.
 	PurgeSubmissions(ctx context.Context, settledBefore time.Time, limit int) (int, error)
 }

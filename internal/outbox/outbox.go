@@ -56,8 +56,11 @@ type Options struct {
 // Outbox is the capability.
 type Outbox struct {
 	Options
-	mu    sync.Mutex
-	holds map[string]hold // by mailbox
+	bell   chan struct{} // rung by Nudge
+	mu     sync.Mutex
+	holds  map[string]hold // by mailbox
+	nudged map[string]bool // mailboxes whose submissions are to be woken
+	nudges map[string]int  // how often, by mailbox
 }
 
 // hold keeps a mailbox's queue waiting after a fault that is not one message's.
@@ -83,7 +86,7 @@ func New(o Options) *Outbox {
 	o.Sweep = orDefault(o.Sweep, 15*time.Second)
 	o.Concurrency = orDefault(o.Concurrency, 8)
 	o.Connections = orDefault(o.Connections, 10)
-	return &Outbox{Options: o, holds: map[string]hold{}}
+	return &Outbox{Options: o, bell: make(chan struct{}, 1), holds: map[string]hold{}, nudged: map[string]bool{}, nudges: map[string]int{}}
 }
 
 func orDefault[T int | time.Duration](v, d T) T {
@@ -221,18 +224,12 @@ func paused(address string) *fault.Error {
 	}
 }
 
-// Nudge says that a mailbox or its grant changed: its queue waits no longer for
-// what was wrong before.
-func (o *Outbox) Nudge(mailboxID string) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	delete(o.holds, mailboxID)
-}
-
-// Run looks for due submissions whose job was lost, and removes settled ones
-// past their retention. It returns when its own attempts have ended.
+// Run wakes what was nudged, looks for due submissions whose job was lost, and
+// removes settled ones past their retention. It returns when its own attempts
+// have ended and what was nudged is woken.
 func (o *Outbox) Run(ctx context.Context) error {
 	var wait sync.WaitGroup
+	wait.Go(func() { o.answerNudges(ctx) })
 	slots := make(chan struct{}, o.Concurrency)
 	tick := time.NewTicker(o.Sweep)
 	defer tick.Stop()

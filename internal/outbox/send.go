@@ -16,10 +16,12 @@ import (
 )
 
 // The pauses after the database was away: between tries to write down what came
-// of an attempt, and before an attempt that it did not let begin.
+// of an attempt, and before an attempt that it did not let begin; and before
+// another attempt where the mailbox was nudged during this one.
 const (
 	recordAgain = time.Second / 2
 	storeAgain  = 2 * time.Second
+	nudgedAgain = time.Second
 )
 
 // Send makes one attempt at a submission, if it is due and nobody else's. It is
@@ -34,7 +36,7 @@ func (o *Outbox) Send(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	a := &attempt{Outbox: o, s: s, unknown: s.InData}
+	a := &attempt{Outbox: o, s: s, unknown: s.InData, nudgesBefore: o.nudgesOf(s.MailboxID)}
 	work, cancel := context.WithTimeout(ctx, o.Lease-time.Minute)
 	defer cancel()
 	err = a.run(work)
@@ -53,6 +55,8 @@ type attempt struct {
 	reg  provider.Registration
 	// unknown says that an earlier attempt may have sent it, and nothing has decided that yet.
 	unknown bool
+	// nudgesBefore is how often its mailbox had been nudged when it began.
+	nudgesBefore int
 }
 
 func (a *attempt) run(ctx context.Context) error {
@@ -60,11 +64,19 @@ func (a *attempt) run(ctx context.Context) error {
 		return a.expire(ctx)
 	}
 	var err error
-	if a.box, err = a.Directory.MailboxByID(ctx, a.s.MailboxID); err != nil {
+	a.box, err = a.Directory.MailboxByID(ctx, a.s.MailboxID)
+	if fault.Has(err, "mailbox.unknown") {
+		return a.settle(ctx, Failed, "", removed(a.s.Mailbox))
+	}
+	if err != nil {
 		return a.stumble(ctx, err)
 	}
 	if a.box.Paused {
-		return a.postpone(ctx, 5*time.Minute, paused(a.box.Address))
+		wait := 5 * time.Minute
+		if a.nudgedMeanwhile() {
+			wait = nudgedAgain
+		}
+		return a.postpone(ctx, wait, paused(a.box.Address))
 	}
 	if a.kind, a.reg, err = a.Directory.Registration(ctx, a.box.Provider); err != nil {
 		return a.stumble(ctx, err)
@@ -215,8 +227,12 @@ func schedule(attempts int) time.Duration {
 	return minutes[min(attempts, len(minutes)-1)] * time.Minute
 }
 
-// holdBack retries, and lets the rest of the mailbox's queue wait as long.
+// holdBack retries, and lets the rest of the mailbox's queue wait as long. Where
+// the mailbox was nudged meanwhile, what failed may be mended already.
 func (a *attempt) holdBack(ctx context.Context, f *fault.Error, wait time.Duration) error {
+	if waitsForGrant(f.ID) && a.nudgedMeanwhile() {
+		return a.retry(ctx, f, nudgedAgain)
+	}
 	a.mu.Lock()
 	a.holds[a.s.MailboxID] = hold{until: a.Now().Add(wait), fault: f}
 	a.mu.Unlock()
