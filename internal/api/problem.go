@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"strconv"
 	"strings"
@@ -105,6 +106,18 @@ func problemOf(f *fault.Error) *Problem {
 		p.Provider = &d
 	}
 	return p
+}
+
+// Refuse answers with a problem document for a call that never comes to an
+// operation.
+func Refuse(w http.ResponseWriter, status int, title string, f *fault.Error) {
+	p := problemOf(f)
+	p.Status, p.Title = status, title
+	w.Header().Set("Content-Type", p.ContentType(""))
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(p)
 }
 
 // problem translates an error and logs what only an operator may see.

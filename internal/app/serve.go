@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -115,13 +114,9 @@ func refuse(w http.ResponseWriter, err error) {
 	http.Error(w, text, status)
 }
 
-// accept refuses foreign Host names (DNS rebinding), and recovers from a bug in
-// a handler.
+// accept refuses foreign Host names, and recovers from a bug in a handler.
 func (a *App) accept(next http.Handler) http.Handler {
-	hosts := map[string]bool{strings.ToLower(a.cfg.PublicURL.Hostname()): true}
-	for _, h := range a.cfg.Hosts {
-		hosts[strings.ToLower(h)] = true
-	}
+	doors := newDoors(a.cfg)
 	return http.HandlerFunc(func(plain http.ResponseWriter, r *http.Request) {
 		w := &answer{ResponseWriter: plain}
 		began := time.Now()
@@ -135,10 +130,7 @@ func (a *App) accept(next http.Handler) http.Handler {
 				panic(http.ErrAbortHandler)
 			}
 		}()
-		_, local := api.Peer(r.Context())
-		probe := r.URL.Path == "/healthz" || r.URL.Path == "/readyz"
-		if !local && !probe && !hosts[hostOnly(r.Host)] {
-			http.Error(w, "This server does not go by that name. Its name is set by public_url and hosts.", http.StatusMisdirectedRequest)
+		if _, local := api.Peer(r.Context()); !local && !doors.admits(w, r) {
 			return
 		}
 		next.ServeHTTP(w, r)

@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"crypto/tls"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
@@ -158,6 +159,56 @@ func TestHost(t *testing.T) {
 		for _, path := range []string{"/healthz", "/readyz"} {
 			if status, body := s.get(t, path, "", func(r *http.Request) { r.Host = "10.0.0.7:8025" }); status != http.StatusOK {
 				t.Errorf("%s: %d %s", path, status, body)
+			}
+		}
+	})
+}
+
+func TestHost_OfThisHostOnly(t *testing.T) {
+	s := run(t, newFolder(t), nil) // public_url is http://localhost:8025
+	ask := func(t *testing.T, method, path, host string) *http.Response {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), method, "http://"+s.Addr().String()+path, nil)
+		must(t, err)
+		r.Host = host
+		res, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(r)
+		must(t, err)
+		t.Cleanup(func() { must(t, res.Body.Close()) })
+		return res
+	}
+	for _, host := range []string{"localhost:8025", "127.0.0.1:8025", "[::1]:8025", "127.0.0.1"} {
+		t.Run("programs may call "+host, func(t *testing.T) {
+			for path, want := range map[string]int{"/healthz": 200, "/readyz": 200, "/openapi.json": 200, "/v1/mailboxes": 401, "/metrics": 401} {
+				if res := ask(t, "GET", path, host); res.StatusCode != want {
+					t.Errorf("%s: got %s, want %d", path, res.Status, want)
+				}
+			}
+		})
+	}
+	t.Run("browsers are sent to public_url, where their cookies live", func(t *testing.T) {
+		res := ask(t, "GET", "/login/local?next=%2Fmailboxes", "127.0.0.1:8025")
+		if to := res.Header.Get("Location"); res.StatusCode != http.StatusSeeOther || to != "http://localhost:8025/login/local?next=%2Fmailboxes" {
+			t.Errorf("got %s to %s", res.Status, to)
+		}
+		if res := ask(t, "GET", "//attacker.example/", "127.0.0.1:8025"); !strings.HasPrefix(res.Header.Get("Location"), "http://localhost:8025/") {
+			t.Errorf("sent to %s", res.Header.Get("Location"))
+		}
+		if res := ask(t, "POST", "/login/local", "127.0.0.1:8025"); res.StatusCode != http.StatusMisdirectedRequest {
+			t.Errorf("a form that came by another name: %s", res.Status)
+		}
+	})
+	t.Run("a foreign name is told which it was and what decides", func(t *testing.T) {
+		for path, form := range map[string]string{"/": "text/plain", "/metrics": "text/plain", "/v1/mailboxes": "application/problem+json", "/openapi.json": "application/problem+json"} {
+			res := ask(t, "GET", path, "attacker.example:8025")
+			body, err := io.ReadAll(res.Body)
+			must(t, err)
+			if res.StatusCode != http.StatusMisdirectedRequest || !strings.HasPrefix(res.Header.Get("Content-Type"), form) {
+				t.Errorf("%s: %s %s", path, res.Status, res.Header.Get("Content-Type"))
+			}
+			for _, says := range []string{"attacker.example", "public_url", "hosts"} {
+				if !strings.Contains(string(body), says) {
+					t.Errorf("%s does not say %s: %s", path, says, body)
+				}
 			}
 		}
 	})

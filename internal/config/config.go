@@ -226,7 +226,7 @@ func (c *Config) finish() error {
 	if c.TLSCertFile != "" && c.PublicURL.Scheme != "https" {
 		return contradiction("public_url", "tls is set, but public_url begins with http://.", "Write public_url with https://.")
 	}
-	if c.PublicURL.Scheme == "http" && !isLoopback(c.PublicURL.Hostname()) {
+	if c.PublicURL.Scheme == "http" && !IsLoopback(c.PublicURL.Hostname()) {
 		return contradiction("public_url", fmt.Sprintf("public_url is http:// towards %s; sign-ins and tokens would cross the network in clear.", c.PublicURL.Hostname()),
 			"Use https://, with tls or behind a proxy that ends TLS.")
 	}
@@ -243,7 +243,8 @@ func (c *Config) finish() error {
 	return nil
 }
 
-func isLoopback(host string) bool {
+// IsLoopback reports whether a host's name or address means the host itself.
+func IsLoopback(host string) bool {
 	if strings.EqualFold(host, "localhost") || strings.HasSuffix(strings.ToLower(host), ".localhost") {
 		return true
 	}
