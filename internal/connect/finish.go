@@ -263,7 +263,7 @@ func (f *finishing) open(ctx context.Context) (ProbeResult, error) {
 	}
 	for _, t := range f.access {
 		if t.Resource == d.at.Resource {
-			return d.probe(ctx, t.AccessToken)
+			return d.promptly(ctx, t.AccessToken)
 		}
 	}
 	t, err := f.fetchAccess(ctx, f.kind, f.reg, f.mailbox, d.at.Resource, f.tokens.RefreshToken)
@@ -271,7 +271,7 @@ func (f *finishing) open(ctx context.Context) (ProbeResult, error) {
 		return ProbeUndecided, err
 	}
 	f.take(t)
-	return d.probe(ctx, t.AccessToken)
+	return d.promptly(ctx, t.AccessToken)
 }
 
 // refuse records how the attempt failed. What came from the provider goes out
@@ -313,7 +313,7 @@ func (f *finishing) record(ctx context.Context, o Outcome, e event.Event) error 
 	if f.link.State != LinkPending && f.link.State != LinkRefused {
 		return f.needs.Events.WriteEvent(ctx, e)
 	}
-	return f.needs.Links.RefuseAttempt(ctx, Refusal{LinkID: f.link.ID, Outcome: o, Event: e})
+	return f.needs.Links.RefuseAttempt(ctx, Refusal{LinkID: f.link.ID, Outcome: o, Event: e, GiveBack: o.OthersAct()})
 }
 
 // actor is the owner, by the name they signed in with.
@@ -326,7 +326,11 @@ func (f *finishing) actor() event.Actor {
 }
 
 func (f *finishing) result(o Outcome) Result {
-	left := max(0, MaxAttempts-f.link.Attempts)
+	counted := f.link.Attempts
+	if o.OthersAct() {
+		counted--
+	}
+	left := max(0, MaxAttempts-counted)
 	r := Result{
 		Outcome: o, LinkID: f.link.ID, LinkState: f.link.State, MailboxID: f.mailbox.ID,
 		Mailbox: f.mailbox.Address, Principal: f.mailbox.Principal(), AttemptsLeft: left,

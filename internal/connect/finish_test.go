@@ -370,6 +370,30 @@ func TestFinish_AttemptsAreCountedAndTheLastMayStillSucceed(t *testing.T) {
 	}
 }
 
+func TestFinish_WhatOthersCausedDoesNotCount(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	secret, id := b.link(connect.LinkOptions{})
+	b.idp.redeemErr = &fault.Error{ID: "oauth.invalid_client", Kind: fault.Refused, Text: "The client secret is wrong.", Remedy: "Set it anew.", Who: []fault.Who{fault.AppOwner, fault.Operator}}
+	for range connect.MaxAttempts + 1 {
+		r, err := b.Links.Finish(b.ctx, b.start(secret))
+		wantFault(t, err, "oauth.invalid_client")
+		if !r.OthersAct() || r.AttemptsLeft != connect.MaxAttempts || !r.RetryAllowed {
+			t.Fatalf("result %+v", r)
+		}
+	}
+	b.idp.redeemErr = nil
+	b.idp.who = person(adele, own(adele))
+	r, err := b.Links.Finish(b.ctx, b.start(secret))
+	wantFault(t, err, "connect.wrong_person")
+	if r.OthersAct() || r.AttemptsLeft != connect.MaxAttempts-1 {
+		t.Errorf("the wrong person's attempt: %+v", r)
+	}
+	if link, _, err := b.Links.Status(b.ctx, id); err != nil || link.State != connect.LinkPending || link.Attempts != 1 {
+		t.Errorf("link %+v, %v", link, err)
+	}
+}
+
 func TestLinks_CancelledAndReplaced(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

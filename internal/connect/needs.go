@@ -2,6 +2,7 @@ package connect
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/mailgrant/mailgrant/internal/event"
@@ -172,6 +173,16 @@ type Outcome struct {
 	Subject string `json:"subject,omitempty"`
 }
 
+// OthersAct reports a failure that is not theirs who tried: others have to act,
+// and it is not that another person than the expected one signed in. Such an
+// attempt does not count.
+func (o Outcome) OthersAct() bool {
+	owner := func(w string) bool { return w == string(fault.MailboxOwner) }
+	nobody := func(w string) bool { return w == string(fault.Nobody) }
+	other := o.Verdict == mailbox.VerdictMismatch || o.Subject != ""
+	return !o.OK && !other && !slices.ContainsFunc(o.Who, owner) && len(slices.DeleteFunc(slices.Clone(o.Who), nobody)) > 0
+}
+
 // Attempt is one authorization request on its way.
 type Attempt struct {
 	ID          string
@@ -192,6 +203,9 @@ type Refusal struct {
 	LinkID  string
 	Outcome Outcome
 	Event   event.Event
+	// GiveBack has the attempt not counted: what failed it was no fault of the
+	// person who tried.
+	GiveBack bool
 }
 
 // GrantStore adopts and ends grants.

@@ -16,6 +16,10 @@ import (
 // probeTime bounds one probe, from name look-up to the opened mailbox.
 const probeTime = 45 * time.Second
 
+// callbackProbeTime bounds the probe that a browser waits for. A mail server
+// that takes longer is asked again from quarantine.
+const callbackProbeTime = 10 * time.Second
+
 // door is where the expected mailbox is tried: where it receives, else where it
 // sends.
 type door struct {
@@ -59,6 +63,12 @@ func (d door) probe(ctx context.Context, accessToken seal.Secret) (ProbeResult, 
 		return ProbeOpened, nil
 	}
 	f := fault.Of(err)
+	if ctx.Err() != nil {
+		if f.Kind == fault.Internal {
+			err = d.slow(err)
+		}
+		return ProbeUndecided, err
+	}
 	switch failed {
 	case "auth", "open", "mail_from":
 	default:
@@ -69,4 +79,19 @@ func (d door) probe(ctx context.Context, accessToken seal.Secret) (ProbeResult, 
 		return ProbeRefused, err
 	}
 	return ProbeUndecided, err
+}
+
+// promptly probes while a browser waits.
+func (d door) promptly(ctx context.Context, accessToken seal.Secret) (ProbeResult, error) {
+	ctx, cancel := context.WithTimeout(ctx, callbackProbeTime)
+	defer cancel()
+	return d.probe(ctx, accessToken)
+}
+
+func (d door) slow(err error) error {
+	return &fault.Error{
+		ID: "connect.probe_slow", Kind: fault.Temporary, Retry: true, Field: d.at.Field("host"), Err: err,
+		Text: fmt.Sprintf("The mail server %s did not answer in time.", d.at.Host), Who: []fault.Who{fault.MailAdmin, fault.Operator},
+		Remedy: "Check that host and port are right and that the mail server is not overloaded.",
+	}
 }

@@ -49,8 +49,14 @@ func TestQuarantine(t *testing.T) {
 	t.Run("released when the mailbox opens, with the rotated refresh token", func(t *testing.T) {
 		t.Parallel()
 		b := quarantined(t)
+		if b.server.limit > 10*time.Second {
+			t.Errorf("the browser waited up to %s for the probe", b.server.limit)
+		}
 		b.idp.rotateTo = "refresh-2"
 		turn(b, 2*time.Minute)
+		if b.server.limit < 30*time.Second {
+			t.Errorf("a probe that nobody waits for had %s", b.server.limit)
+		}
 		if q := row(b); q == nil || q.Tries != 1 || !q.NextTryAt.After(b.now) {
 			t.Fatalf("quarantine %+v", q)
 		}

@@ -131,6 +131,11 @@ func (s *Store) RefuseAttempt(ctx context.Context, r connect.Refusal) error {
 		if err != nil {
 			return err
 		}
+		if r.GiveBack {
+			if _, err := t.exec("UPDATE links SET attempts = attempts - 1 WHERE id = $1 AND state = 'pending' AND attempts > 0", r.LinkID); err != nil {
+				return err
+			}
+		}
 		n, err := t.exec(`
 			UPDATE links SET last_attempt = CASE WHEN state IN ('granted', 'cancelled') THEN last_attempt ELSE $2 END, state = CASE WHEN state = 'pending' AND attempts >= $3 THEN 'refused' ELSE state END WHERE id = $1`,
 			r.LinkID, outcome, connect.MaxAttempts)

@@ -166,6 +166,10 @@ func (p *Pages) mailboxView(r *http.Request) (mailboxView, error) {
 	}
 	if q != nil {
 		v.Quarant = fmt.Sprintf("%s signed in %s; whether the mailbox opens is not decided yet. %s", q.Display, ago(v.Now, q.CreatedAt), q.CauseText)
+		v.Waiting = diagnose.WhileWaiting(*q)
+		if len(q.Who) > 0 {
+			v.Waiting = whoWords(q.Who) + ": " + v.Waiting
+		}
 	}
 	v.State, _ = stateOf(m, g.State, q != nil, g.Failures, g.CauseText)
 	events, err := p.Reads.Events(ctx, event.Filter{MailboxIDs: []string{m.ID}, Limit: timelineLength})

@@ -458,7 +458,7 @@ func mailboxPage(v mailboxView) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			if v.Quarant != "" {
-				templ_7745c5c3_Err = alert("warning", "An authorization waits in quarantine", v.Quarant, "It is tried again by itself for at most 24 hours, is not used meanwhile, and replaces nothing that works.").Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = alert("warning", "An authorization waits in quarantine", v.Quarant, v.Waiting).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -621,7 +621,7 @@ func mailboxPage(v mailboxView) templ.Component {
 				}
 			} else {
 				if v.Quarant != "" {
-					templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 60, "<p class=\"mb-0\">Nothing has to be done, unless it lasts: the authorization above is tried again by itself.</p>")
+					templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 60, "<p class=\"mb-0\">The authorization above waits and is not used yet. Once its cause is removed, it comes into use without a new link.</p>")
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}

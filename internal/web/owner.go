@@ -44,7 +44,7 @@ func (p *Pages) ownerView(r *http.Request, link string, d connect.Description) o
 	if o := d.Last; o != nil {
 		text, unstored := strings.CutSuffix(o.Text, " Nothing was stored.")
 		v.Last = &outcomeView{
-			OK: o.OK, Mismatch: o.Verdict == mailbox.VerdictMismatch && o.SignedIn != "", Expected: o.Expected, SignedIn: o.SignedIn,
+			Others: o.OthersAct(), OK: o.OK, Mismatch: o.Verdict == mailbox.VerdictMismatch && o.SignedIn != "", Expected: o.Expected, SignedIn: o.SignedIn,
 			Guided: o.Cause == "connect.wrong_person", Text: text, Unstored: unstored, Remedy: o.Remedy, Reference: o.Reference, Verdict: o.Text, Pending: o.OK && o.Cause != "",
 		}
 	}

@@ -147,6 +147,7 @@ type mailboxView struct {
 	Paused    bool
 	HasGrant  bool
 	Quarant   string
+	Waiting   string // who removes the cause of the quarantine, and how
 	Receive   string
 	Send      string
 	Timeline  []timelineRow
@@ -218,6 +219,7 @@ func (v ownerView) signOutFirst() bool { return v.Last != nil && v.Last.Mismatch
 
 type outcomeView struct {
 	OK        bool
+	Others    bool // whoever signs in can do nothing about it
 	Pending   bool // quarantined: verified later
 	Mismatch  bool
 	Guided    bool // the steps on the page say what to do
