@@ -371,11 +371,20 @@ func (a *Access) DeleteAPIKey(ctx context.Context, by event.Actor, name string) 
 // Authenticate finds the caller behind the value of an Authorization header
 // (RFC 6750 section 2.1).
 func (a *Access) Authenticate(ctx context.Context, header string, from netip.Addr) (Caller, error) {
-	scheme, value, ok := strings.Cut(header, " ")
-	value = strings.TrimSpace(value)
-	if !ok || !strings.EqualFold(scheme, "Bearer") || !strings.HasPrefix(value, keyPrefix) || len(value) > 200 {
+	header = strings.TrimSpace(header)
+	if header == "" {
 		return Caller{}, unauthenticated("access.no_api_key", "An API key is needed.",
 			"Send “Authorization: Bearer mgk_…”. An operator makes a key with “mailgrant app create”.")
+	}
+	scheme, value, _ := strings.Cut(header, " ")
+	value = strings.TrimSpace(value)
+	switch {
+	case !strings.EqualFold(scheme, "Bearer"):
+		return Caller{}, unauthenticated("access.api_key_form", "The Authorization header does not begin with “Bearer”.",
+			"Send “Authorization: Bearer mgk_…”, with the whole API key after the space.")
+	case !strings.HasPrefix(value, keyPrefix), len(value) > 200:
+		return Caller{}, unauthenticated("access.api_key_form", "What was sent is not an API key of Mailgrant: one begins with mgk_ and has 47 characters.",
+			"Send “Authorization: Bearer mgk_…”, with the key as it was shown when it was made. An operator makes a new one with “mailgrant app create”.")
 	}
 	k, err := a.lookUp(ctx, sha256.Sum256([]byte(value)))
 	if err != nil {
@@ -407,7 +416,8 @@ func (a *Access) lookUp(ctx context.Context, h [sha256.Size]byte) (APIKey, error
 	}
 	k, err := a.store.APIKeyByHash(ctx, h[:])
 	if fault.KindOf(err) == fault.NotFound && err != nil {
-		return APIKey{}, unauthenticated("access.api_key_unknown", "This API key is not known here.", "Check that it belongs to this server and has not been removed.")
+		return APIKey{}, unauthenticated("access.api_key_unknown", "This API key is not known here: it was mistyped, removed, or belongs to another server.",
+			"Compare it with the key as it was shown when it was made, and see with “mailgrant app list” whether it is still there. An operator makes a new one with “mailgrant app create”.")
 	}
 	if err != nil {
 		return APIKey{}, err

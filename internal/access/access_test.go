@@ -291,6 +291,31 @@ func TestAPIKey(t *testing.T) {
 	}
 }
 
+func TestAuthenticate_SaysWhatIsWrongWithAKey(t *testing.T) {
+	t.Parallel()
+	d := open(t)
+	good := d.key(t, access.KeyRequest{Name: "desk", May: []access.Right{access.Read}})
+	if len(good) != len("Bearer ")+47 {
+		t.Errorf("a key has %d characters; the words say 47", len(good)-len("Bearer "))
+	}
+	for outcome, c := range map[string]struct{ header, id, says string }{
+		"nothing was sent":         {"", "access.no_api_key", "An API key is needed."},
+		"blanks were sent":         {"  ", "access.no_api_key", "An API key is needed."},
+		"another scheme":           {"Basic planted", "access.api_key_form", "Bearer"},
+		"the key alone":            {strings.TrimPrefix(good, "Bearer "), "access.api_key_form", "Bearer"},
+		"a key without its prefix": {"Bearer planted", "access.api_key_form", "mgk_"},
+		"the scheme alone":         {"Bearer", "access.api_key_form", "mgk_"},
+		"a key without an end":     {"Bearer mgk_" + strings.Repeat("a", 300), "access.api_key_form", "47"},
+		"a key that was mistyped":  {good[:len(good)-1] + "~", "access.api_key_unknown", "mistyped, removed, or belongs to another server"},
+	} {
+		_, err := d.Authenticate(t.Context(), c.header, here)
+		wants(t, err, c.id)
+		if f := fault.Of(err); f.Kind != fault.Unauthenticated || !strings.Contains(f.Text, c.says) || f.Remedy == "" || strings.Contains(f.Text+f.Remedy, "planted") {
+			t.Errorf("%s: %s %s", outcome, f.Text, f.Remedy)
+		}
+	}
+}
+
 func TestCreateAPIKey_Refuses(t *testing.T) {
 	t.Parallel()
 	d := open(t)
