@@ -17,6 +17,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -48,6 +49,9 @@ type Config struct {
 	from map[string]string // setting -> where its value came from
 }
 
+// byDefault is where a value came from that nobody set.
+const byDefault = "default"
+
 // maxFile bounds the configuration file.
 const maxFile = 1 << 20
 
@@ -59,7 +63,7 @@ func Load(file string, environ []string) (*Config, error) {
 		if err := s.set(c, []string{s.Default}); err != nil {
 			return nil, fmt.Errorf("default of %s: %w", s.Name, err)
 		}
-		c.from[s.Name] = "default"
+		c.from[s.Name] = byDefault
 	}
 	explicit := file != ""
 	if !explicit {
@@ -100,7 +104,11 @@ func refuse(id, field, text, remedy string, err error) error {
 func (c *Config) applyFile(file string, raw []byte) error {
 	var doc yaml.Node
 	if err := yaml.Unmarshal(raw, &doc); err != nil {
-		return refuse("config.syntax", file, "The configuration file is not YAML.", "Mend the line named.", err)
+		where := file
+		if e, ok := errors.AsType[*yaml.LoadError](err); ok && e.Mark.Line > 0 {
+			where = at(file, e.Mark.Line)
+		}
+		return refuse("config.syntax", where, "The configuration file is not YAML.", "Look at this line and the one before it: a bracket or a quote that is not closed, a tab, or a colon without a space after it.", err)
 	}
 	if len(doc.Content) == 0 {
 		return nil
@@ -161,7 +169,7 @@ func (c *Config) applyNode(file string, s Setting, value *yaml.Node) error {
 		return refuse("config.value", at(file, value.Line), s.Name+" takes one plain value.", s.Allowed, nil)
 	}
 	if err := s.set(c, values); err != nil {
-		return refuse("config.value", at(file, value.Line), fmt.Sprintf("%s: %v.", s.Name, err), s.Allowed, nil)
+		return refuse("config.value", at(file, value.Line), fmt.Sprintf("%s: %v.", s.Name, err), s.remedy(err), nil)
 	}
 	c.from[s.Name] = at(file, value.Line)
 	return nil
@@ -204,7 +212,7 @@ func (c *Config) applyEnviron(environ []string) error {
 			values = strings.FieldsFunc(value, func(r rune) bool { return r == ',' || r == ' ' })
 		}
 		if err := s.set(c, values); err != nil {
-			return refuse("config.value", "environment variable "+key, fmt.Sprintf("%s: %v.", s.Name, err), s.Allowed, nil)
+			return refuse("config.value", "environment variable "+key, fmt.Sprintf("%s: %v.", s.Name, err), s.remedy(err), nil)
 		}
 		c.from[s.Name] = "environment variable " + key
 	}
@@ -219,10 +227,11 @@ func (c *Config) finish() error {
 	if (c.TLSCertFile == "") != (c.TLSKeyFile == "") {
 		return contradiction("tls.cert_file", "tls.cert_file and tls.key_file go together; only one is set.", "Set both, or neither.")
 	}
-	host, _, err := net.SplitHostPort(c.Listen)
+	host, port, err := net.SplitHostPort(c.Listen)
 	if err != nil {
 		return contradiction("listen", "listen has no host and port.", "Write it as 127.0.0.1:8025.")
 	}
+	c.follow(port)
 	if c.TLSCertFile != "" && c.PublicURL.Scheme != "https" {
 		return contradiction("public_url", "tls is set, but public_url begins with http://.", "Write public_url with https://.")
 	}
@@ -241,6 +250,22 @@ func (c *Config) finish() error {
 		c.KeyFile = filepath.Join(c.DataDir, "keys.json")
 	}
 	return nil
+}
+
+// follow gives public_url, where only listen is set, its port: links and redirect
+// URIs would otherwise name one where nothing is served. A port that the
+// system chooses (0) cannot be followed.
+func (c *Config) follow(port string) {
+	n, err := strconv.ParseUint(port, 10, 16)
+	if c.from["public_url"] != byDefault || c.from["listen"] == byDefault || err != nil || n == 0 {
+		return
+	}
+	host := "localhost"
+	if n != 80 {
+		host = net.JoinHostPort(host, strconv.FormatUint(n, 10))
+	}
+	c.PublicURL = &url.URL{Scheme: "http", Host: host}
+	c.from["public_url"] = "default; its port follows listen, " + c.from["listen"]
 }
 
 // IsLoopback reports whether a host's name or address means the host itself.

@@ -53,6 +53,37 @@ func TestLoad_EnvironmentWinsOverFile(t *testing.T) {
 	}
 }
 
+func TestLoad_PublicURLFollowsThePortOfListen(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct{ text, env, want, from string }{
+		"listen in the file":          {"listen: 127.0.0.1:9000", "", "http://localhost:9000", "mailgrant.yaml:1"},
+		"listen in the environment":   {"", "MAILGRANT_LISTEN=127.0.0.1:9001", "http://localhost:9001", "environment variable MAILGRANT_LISTEN"},
+		"neither":                     {"", "", "http://localhost:8025", "# default\n"},
+		"both":                        {"listen: 127.0.0.1:9000\npublic_url: http://localhost:8080", "", "http://localhost:8080", "mailgrant.yaml:2"},
+		"public_url by another way":   {"listen: 127.0.0.1:9000", "MAILGRANT_PUBLIC_URL=https://x.example", "https://x.example", "environment variable MAILGRANT_PUBLIC_URL"},
+		"a port that browsers omit":   {"listen: 127.0.0.1:80", "", "http://localhost", "follows listen"},
+		"a port the system chooses":   {"listen: 127.0.0.1:0", "", "http://localhost:8025", "# default\n"},
+		"a port that is not a number": {"listen: 127.0.0.1:http", "", "http://localhost:8025", "# default\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var env []string
+			if tc.env != "" {
+				env = []string{tc.env}
+			}
+			c, err := load(t, tc.text, env...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, printed, _ := strings.Cut(c.Print(), "public_url: ")
+			printed, _, _ = strings.Cut(printed, "\n")
+			if c.PublicURL.String() != tc.want || !strings.HasPrefix(printed, tc.want+" # ") || !strings.Contains(printed+"\n", tc.from) {
+				t.Errorf("got %s, printed as %s", c.PublicURL, printed)
+			}
+		})
+	}
+}
+
 func TestPrint_IsAFileThatLoads(t *testing.T) {
 	t.Parallel()
 	c, err := load(t, "data_dir: /srv/mg\nwebhooks:\n  allow_networks: [10.0.0.0/8]\nhosts: [a.example]\n")
@@ -90,7 +121,8 @@ func TestLoad_Refuses(t *testing.T) {
 		"a list where one value goes":              {text: "listen: [a, b]", id: "config.value", says: []string{"one plain value"}},
 		"a setting twice":                          {text: "listen: a:1\nlisten: b:2", says: []string{"2"}},
 		"an empty value":                           {text: "listen:", id: "config.value", says: []string{"no value"}},
-		"not YAML":                                 {text: "listen: [", id: "config.syntax"},
+		"not YAML":                                 {text: "listen: [", id: "config.syntax", says: []string{"mailgrant.yaml:2: "}},
+		"not YAML, further down":                   {text: "retention: 24h\n\nlisten: a: b\n", id: "config.syntax", says: []string{"mailgrant.yaml:3: "}},
 		"a list as document":                       {text: "- a", id: "config.syntax"},
 		"resources in the server's file":           {text: "mailboxes: []", id: "config.resource", says: []string{"mailgrant apply"}},
 		"half of TLS":                              {text: "tls: {cert_file: /dev/null}", id: "config.contradiction", says: []string{":1", "go together"}},
@@ -101,7 +133,8 @@ func TestLoad_Refuses(t *testing.T) {
 		"a bad variable":                           {env: "MAILGRANT_LOG_LEVEL=loud", id: "config.value", says: []string{"MAILGRANT_LOG_LEVEL"}},
 		"a secret file that is not there":          {env: "MAILGRANT_DATABASE_FILE=/nowhere", id: "config.value", says: []string{"MAILGRANT_DATABASE_FILE"}},
 		"a _FILE variable of something not secret": {env: "MAILGRANT_LISTEN_FILE=/x", id: "config.unknown_setting"},
-		"a certificate file that cannot be read":   {text: "tls: {cert_file: /nowhere, key_file: /nowhere}", id: "config.value", says: []string{"cannot be read"}},
+		"a certificate file that cannot be read":   {text: "tls: {cert_file: /nowhere, key_file: /nowhere}", id: "config.value", says: []string{":1:", "cannot be read", "Check the path and its permissions."}},
+		"a variable whose file cannot be read":     {env: "MAILGRANT_TLS_KEY_FILE=/nowhere", id: "config.value", says: []string{"MAILGRANT_TLS_KEY_FILE", "Check the path and its permissions."}},
 		"something that is not a network":          {text: "webhooks: {allow_networks: [10.0.0.0/99]}", id: "config.value", says: []string{"10.0.0.0/99"}},
 		"something that is neither true nor false": {text: "login: {local: maybe}", id: "config.value", says: []string{"maybe"}},
 	} {

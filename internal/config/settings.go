@@ -41,7 +41,7 @@ func Settings() []Setting {
 		text("data_dir", defaultDataDir(), "Folder of the database, the key file and the socket; made with mode 0700.", "A path.", func(c *Config) *string { return &c.DataDir }, notEmpty),
 		text("listen", "127.0.0.1:8025", "Where HTTP is served.", "host:port.", func(c *Config) *string { return &c.Listen }, notEmpty),
 		{
-			Name: "public_url", Default: "http://localhost:8025", Text: "How browsers reach this server; links and redirect URIs are made from it.",
+			Name: "public_url", Default: "http://localhost:8025", Text: "How browsers reach this server; links and redirect URIs are made from it. Where only listen is set, its port is that of listen.",
 			Allowed: "A URL with https://, without a path; http:// for this host only.",
 			set:     setPublicURL, get: func(c *Config) string { return c.PublicURL.String() },
 		},
@@ -138,9 +138,26 @@ func readable(s string) error {
 	}
 	f, err := os.Open(s)
 	if err != nil {
-		return fmt.Errorf("the file cannot be read: %w", err)
+		return unreadable{err}
 	}
 	return f.Close()
+}
+
+// unreadable is a value that is well written and names a file that cannot be read.
+type unreadable struct{ error }
+
+// Error implements error.
+func (u unreadable) Error() string { return "the file cannot be read: " + u.error.Error() }
+
+// Unwrap gives what the system said.
+func (u unreadable) Unwrap() error { return u.error }
+
+// remedy is what to do about a value that was not taken.
+func (s Setting) remedy(err error) string {
+	if _, ok := errors.AsType[unreadable](err); ok {
+		return "Check the path and its permissions."
+	}
+	return s.Allowed
 }
 
 func choice(name, def, doc string, allowed []string, field func(*Config) *string) Setting {
