@@ -112,6 +112,7 @@ func New(o Options) *API {
 	config.SchemasPath = ""
 	config.CreateHooks = nil // no $schema members and no Link headers
 	config.Info.Description = "Connects applications to OAuth mailboxes: who may use which mailbox, access tokens, mail in and out, and why mail does not flow."
+	config.Servers = []*huma.Server{{URL: o.PublicURL}}
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"api_key": {Type: "http", Scheme: "bearer", Description: "An API key, mgk_…"}}
 	config.Security = []map[string][]string{{"api_key": {}}}
 	config.Transformers = []huma.Transformer{a.problems}

@@ -20,7 +20,10 @@ func sorted(m object) []string { return slices.Sorted(maps.Keys(m)) }
 
 type described struct {
 	OpenAPI string `json:"openapi"`
-	Paths   map[string]map[string]struct {
+	Servers []struct {
+		URL string `json:"url"`
+	} `json:"servers"`
+	Paths map[string]map[string]struct {
 		OperationID string   `json:"operationId"`
 		Summary     string   `json:"summary"`
 		Tags        []string `json:"tags"`
@@ -66,6 +69,9 @@ func (s *server) described(t *testing.T, operations []operation) {
 	d := s.description(t)
 	if !strings.HasPrefix(d.OpenAPI, "3.1") {
 		t.Errorf("version %s", d.OpenAPI)
+	}
+	if len(d.Servers) != 1 || d.Servers[0].URL != s.base {
+		t.Errorf("servers %v, want the public_url %s", d.Servers, s.base)
 	}
 	ids := map[string]bool{}
 	for _, o := range operations {
