@@ -227,7 +227,7 @@ func mailboxPages(t *testing.T, chromium *testbed.Browser) {
 	t.Run("a mailbox that is not there", func(t *testing.T) {
 		v.t = t
 		v.open(s.mailboxPage("nobody@" + directory.StoryDomain))
-		v.says(v.heading("Not found"), "There is no such mailbox", "What to do:", "Sign out")
+		v.says(v.heading("Not found"), "There is no mailbox nobody@"+directory.StoryDomain, "What to do:", "Sign out")
 		v.clean()
 	})
 	t.Run("a test whose session has ended leads to the sign-in", func(t *testing.T) {

@@ -188,7 +188,7 @@ func TestMailboxes_PauseResumeDelete(t *testing.T) {
 	if err := b.Mailboxes.Delete(b.ctx, desk, operator); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Mailboxes.Get(b.ctx, desk); !fault.Has(err, "mailbox.unknown") {
+	if _, err := b.Mailboxes.Get(b.ctx, desk); !fault.Has(err, "mailbox.unknown") || !strings.Contains(err.Error(), desk) {
 		t.Errorf("still there: %v", err)
 	}
 	other := servicedesk()

@@ -58,6 +58,8 @@ type SaveProvider struct {
 type Suspension struct {
 	Suspended func(mailbox.Mailbox) event.Event
 	Dropped   func(m mailbox.Mailbox, display string) event.Event // display: who had signed in
+	// Text replaces that of a provider's own event where a grant was suspended.
+	Text string
 }
 
 // MailboxStore keeps mailboxes.

@@ -100,7 +100,8 @@ func (p *Providers) Save(ctx context.Context, in ProviderSettings, by event.Acto
 		text := fmt.Sprintf("The provider %s was changed.", r.Name)
 		if identityChanged(old, r) {
 			s.Suspend = p.needs.suspension("its provider "+r.Name+" was changed in what decides who signs in where", by)
-			text = fmt.Sprintf("The provider %s was changed in what decides who signs in where; the grants of its mailboxes are suspended until they are verified anew.", r.Name)
+			text = fmt.Sprintf("The provider %s was changed in what decides who signs in where.", r.Name)
+			s.Suspend.Text = fmt.Sprintf("The provider %s was changed in what decides who signs in where; the grants of its mailboxes are suspended until they are verified anew.", r.Name)
 		}
 		s.Event = event.New(now, event.ProviderUpdated, by, text).With("provider", r.Name)
 	}

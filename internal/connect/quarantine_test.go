@@ -282,3 +282,30 @@ func TestQuarantine_WhatHappensDuringATryHolds(t *testing.T) {
 		b.nothingStored()
 	})
 }
+
+func TestProviders_SayThatGrantsAreSuspendedOnlyWhereThereAreAny(t *testing.T) {
+	t.Parallel()
+	for name, authorised := range map[string]bool{"nobody has authorised": false, "a grant is there": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			if authorised {
+				if _, err := b.authorise(person(desk, own(desk)), connect.LinkOptions{}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s := contoso()
+			s.Record.ClientID = "client-2"
+			if _, _, err := b.Providers.Save(b.ctx, s, operator); err != nil {
+				t.Fatal(err)
+			}
+			events, err := b.store.Events(b.ctx, event.Filter{Patterns: []event.Pattern{"provider.updated"}, Limit: 10})
+			if err != nil || len(events) != 1 {
+				t.Fatalf("%+v, %v", events, err)
+			}
+			if strings.Contains(events[0].Text, "suspended") != authorised {
+				t.Error(events[0].Text)
+			}
+		})
+	}
+}

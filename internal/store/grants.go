@@ -157,7 +157,7 @@ func (t *tx) unchanged(mailboxID string, mailboxVersion, providerVersion int64) 
 	err := t.row("SELECT m.version, p.version FROM mailboxes m JOIN providers p ON p.name = m.provider WHERE m.id = $1"+t.s.dialect.forUpdate, mailboxID).Scan(&m, &p)
 	switch {
 	case absent(err):
-		return noMailbox()
+		return noMailbox("")
 	case err != nil:
 		return err
 	case m != mailboxVersion || p != providerVersion:

@@ -37,7 +37,7 @@ func (s *Store) CreateLink(ctx context.Context, l connect.Link, e event.Event) e
 		// The mailbox's row is locked, so that of two links made at once one cancels the other.
 		var id string
 		if err := t.row("SELECT id FROM mailboxes WHERE id = $1"+s.dialect.forUpdate, l.MailboxID).Scan(&id); absent(err) {
-			return noMailbox()
+			return noMailbox(e.Mailbox)
 		} else if err != nil {
 			return err
 		}

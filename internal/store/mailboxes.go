@@ -6,13 +6,19 @@ import (
 
 	"github.com/mailgrant/mailgrant/internal/connect"
 	"github.com/mailgrant/mailgrant/internal/event"
+	"github.com/mailgrant/mailgrant/internal/fault"
 	"github.com/mailgrant/mailgrant/internal/mailbox"
 )
 
 var _ connect.MailboxStore = (*Store)(nil)
 
-func noMailbox() error {
-	return unknown("mailbox.unknown", "There is no such mailbox.", "See the list of mailboxes for their addresses, or add this one first.")
+// noMailbox names the address where it is known; empty: it is not.
+func noMailbox(address string) error {
+	text := "There is no such mailbox."
+	if address != "" {
+		text = "There is no mailbox " + fault.Shorten(address, 320) + " here."
+	}
+	return unknown("mailbox.unknown", text, "See the list of mailboxes for their addresses, or add this one first.")
 }
 
 func mailboxChanged() error {
@@ -33,7 +39,10 @@ func (s *Store) oneMailbox(ctx context.Context, column, value string) (mailbox.M
 	var m mailbox.Mailbox
 	err := s.read.QueryRowContext(ctx, "SELECT document FROM mailboxes WHERE "+column+" = $1", value).Scan(from(&m))
 	if absent(err) {
-		return mailbox.Mailbox{}, noMailbox()
+		if column != "address" {
+			value = ""
+		}
+		return mailbox.Mailbox{}, noMailbox(value)
 	}
 	return m, fail(ctx, "read the mailbox", err)
 }
@@ -111,7 +120,7 @@ func (s *Store) DeleteMailbox(ctx context.Context, id string, e event.Event) err
 			return err
 		}
 		if n == 0 {
-			return noMailbox()
+			return noMailbox(e.Mailbox)
 		}
 		return t.addEvents(e)
 	})

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 
 	"github.com/mailgrant/mailgrant/internal/connect"
 	"github.com/mailgrant/mailgrant/internal/event"
@@ -96,7 +97,11 @@ func (s *Store) SaveProvider(ctx context.Context, p connect.SaveProvider) error 
 		if err != nil {
 			return err
 		}
-		return t.addEvents(append([]event.Event{p.Event}, suspended...)...)
+		e := p.Event
+		if slices.ContainsFunc(suspended, func(e event.Event) bool { return e.Kind == event.GrantSuspended }) && p.Suspend.Text != "" {
+			e.Text = p.Suspend.Text
+		}
+		return t.addEvents(append([]event.Event{e}, suspended...)...)
 	})
 }
 

@@ -34,6 +34,11 @@ type desk struct {
 	access *access.Access
 }
 
+// kind is a provider's kind that pages ask for its name alone.
+type kind struct{ provider.Kind }
+
+func (kind) Traits() provider.Traits { return provider.Traits{Kind: "double", Title: "Contoso Mail"} }
+
 func open(t *testing.T, change func(*web.Options)) *desk {
 	t.Helper()
 	s := storetest.OpenSQLite(t)
@@ -43,7 +48,7 @@ func open(t *testing.T, change func(*web.Options)) *desk {
 	}
 	c, err := connect.New(connect.Needs{
 		Providers: s, Mailboxes: s, Links: s, Grants: s, Aside: s, Events: s, Keys: keys, PublicURL: "https://grants.example", Now: time.Now,
-		Kinds:  func(string) (provider.Kind, bool) { return nil, false },
+		Kinds:  func(name string) (provider.Kind, bool) { return kind{}, name == "double" },
 		Probes: func(protocol.Name) protocol.Prober { return nil },
 	})
 	if err != nil {
