@@ -3,6 +3,7 @@ package protocoltest_test
 import (
 	"testing"
 
+	"github.com/mailgrant/mailgrant/internal/fault"
 	"github.com/mailgrant/mailgrant/internal/protocol"
 	"github.com/mailgrant/mailgrant/internal/protocol/imap"
 	"github.com/mailgrant/mailgrant/internal/protocol/protocoltest"
@@ -14,6 +15,26 @@ func TestExchange(t *testing.T) {
 	x := protocoltest.StartExchange(t)
 	t.Run("receive", func(t *testing.T) { protocoltest.TestReader(t, x.Bench, imap.New()) })
 	t.Run("send", func(t *testing.T) { protocoltest.TestSender(t, x.Bench, smtp.New(), imap.New()) })
+}
+
+func TestProbe_WithoutAccessTokenStopsBeforeSigningIn(t *testing.T) {
+	t.Parallel()
+	x := protocoltest.StartExchange(t)
+	for name, c := range map[string]struct {
+		prober protocol.Prober
+		at     protocol.Endpoint
+	}{"imap": {imap.New(), x.Receive}, "smtp": {smtp.New(), x.Submit}} {
+		t.Run(name, func(t *testing.T) {
+			var last, before protocol.Step
+			err := c.prober.Probe(protocoltest.Context(t), c.at, protocol.Login{User: protocoltest.Adele}, func(s protocol.Step) { before, last = last, s })
+			if !fault.Has(err, "protocol.no_access_token") {
+				t.Errorf("got %v", err)
+			}
+			if before.Name != "capability" || !before.OK || last.Name != "auth" || !last.Skipped || last.Observed == "" {
+				t.Errorf("the last rungs are %+v and %+v", before, last)
+			}
+		})
+	}
 }
 
 func TestDovecotAndPostfix(t *testing.T) {
