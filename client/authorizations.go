@@ -40,6 +40,13 @@ type Authorization struct {
 	ExpiresAt   time.Time `json:"expires_at"`
 }
 
+// Quarantined reports whether the right person signed in, but the mailbox could
+// not be opened yet: the server keeps trying for up to 24 hours, and the
+// mailbox's Grant says how it stands.
+func (a Authorization) Quarantined() bool {
+	return a.State == LinkGranted && a.LastAttempt != nil && a.LastAttempt.OK && a.LastAttempt.Cause != ""
+}
+
 // Attempt is how one attempt at an authorization link ended.
 type Attempt struct {
 	AttemptID string    `json:"attempt_id"`

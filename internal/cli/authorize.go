@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -26,8 +27,9 @@ needs no login to Mailgrant. Whoever signs in, the mailbox is connected only
 when it is the right person and the mailbox opens.
 
 Interrupting the wait leaves the link valid. Exit code 0 when the mailbox is
-authorised, 1 when the link was refused, expired or was cancelled. With --json one
-object a line is printed: the link, then the outcome.`,
+authorised, 1 when the link was refused, expired or was cancelled, or when the
+right person signed in but the mailbox could not be opened yet ("quarantined" in
+JSON). With --json one object a line is printed: the link, then the outcome.`,
 		Example: `  mailgrant authorize servicedesk@contoso.example
   mailgrant authorize servicedesk@contoso.example --no-wait --json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -116,25 +118,47 @@ func (s *shell) await(ctx context.Context, c *client.Client, address string, l c
 	}
 }
 
-// outcome tells how it ended; anything but granted is a failure.
+// settledLink is an outcome as --json gives it.
+type settledLink struct {
+	client.Authorization
+	Quarantined bool `json:"quarantined,omitempty"`
+}
+
+// outcome tells how it ended; anything but a connected mailbox is a failure.
 func (s *shell) outcome(address string, a client.Authorization) error {
 	if s.json {
-		if err := s.line(a); err != nil {
+		if err := s.line(settledLink{a, a.Quarantined()}); err != nil {
 			return err
 		}
 	} else {
 		s.tellOutcome(address, a)
 	}
-	if a.State != client.LinkGranted {
+	if a.State != client.LinkGranted || a.Quarantined() {
 		return errReported
 	}
 	return nil
+}
+
+// tellQuarantine tells of a sign-in that was right, and a mailbox that could not
+// be opened yet.
+func (s *shell) tellQuarantine(address string, last client.Attempt) {
+	// The server's text begins with who signed in, too; once is enough.
+	why := strings.TrimPrefix(last.Text, last.SignedIn+" signed in, as expected. ")
+	s.remark("%s", s.paint(bad, fmt.Sprintf("%s signed in, as expected, but the mailbox is not connected yet: %s", plain(last.SignedIn), plain(why))))
+	if last.Remedy != "" {
+		s.remark("  What to do: %s", plain(last.Remedy))
+	}
+	s.remark("  Mailgrant keeps trying for up to 24 hours; “mailgrant mailbox show %s” says how it stands.", plain(address))
 }
 
 func (s *shell) tellOutcome(address string, a client.Authorization) {
 	last := client.Attempt{}
 	if a.LastAttempt != nil {
 		last = *a.LastAttempt
+	}
+	if a.Quarantined() {
+		s.tellQuarantine(address, last)
+		return
 	}
 	switch a.State {
 	case client.LinkGranted:

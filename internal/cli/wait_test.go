@@ -80,6 +80,7 @@ func settled(state, attempt string) string {
 func TestAuthorize_Waits(t *testing.T) {
 	wrong := `{"attempt_id":"a1","at":"2026-01-01T00:00:00Z","ok":false,"signed_in":"adele@example.org","text":"Somebody else signed in.","remedy":"Sign in as the desk.","subject":"tenant/adele"}`
 	right := `{"attempt_id":"a2","at":"2026-01-01T00:00:00Z","ok":true,"verdict":"match","signed_in":"desk@example.org","text":"ok"}`
+	waits := `{"attempt_id":"a2","at":"2026-01-01T00:00:00Z","ok":true,"verdict":"match","signed_in":"desk@example.org","cause":"imap.down","text":"desk@example.org signed in, as expected. The mail server does not answer.","remedy":"See whether it runs."}`
 	for _, c := range []struct {
 		outcome string
 		last    string
@@ -88,6 +89,11 @@ func TestAuthorize_Waits(t *testing.T) {
 		stderr  string
 	}{
 		{"granted is success", settled("granted", right), 0, "desk@example.org is authorised; signed in: desk@example.org (match).", "An attempt was refused: Somebody else signed in."},
+		{
+			"an authorisation in quarantine is no success yet", settled("granted", waits), 1, "",
+			"desk@example.org signed in, as expected, but the mailbox is not connected yet: The mail server does not answer.\n" +
+				"  What to do: See whether it runs.\n  Mailgrant keeps trying for up to 24 hours; “mailgrant mailbox show desk@example.org” says how it stands.",
+		},
 		{"refused is failure and names the way out", settled("refused", wrong), 1, "", "--allow-subject tenant/adele"},
 		{"expired is failure", settled("expired", "null"), 1, "", "expired without having been used"},
 		{"cancelled is failure", settled("cancelled", "null"), 1, "", "The link was cancelled"},
@@ -122,6 +128,14 @@ func TestAuthorize_Waits(t *testing.T) {
 		}
 		if err := json.Unmarshal([]byte(lines[1]), &second); err != nil || second.State != "granted" {
 			t.Errorf("the second line is not the outcome: %v", err)
+		}
+	})
+	t.Run("JSON names a quarantine", func(t *testing.T) {
+		t.Parallel()
+		s := serverThat(t, map[string][]string{linkPath: {link}, askPath: {settled("granted", waits)}})
+		code, stdout, _ := run(t.Context(), s, "", "authorize", "desk@example.org", "--json")
+		if code != 1 || !strings.HasSuffix(stdout, `,"quarantined":true}`+"\n") {
+			t.Errorf("exit code %d:\n%s", code, stdout)
 		}
 	})
 	t.Run("a refusal while waiting ends it", func(t *testing.T) {
