@@ -127,6 +127,7 @@ func New(o Options) *API {
 	a.events()
 	a.webhooks()
 	a.apps()
+	a.operators()
 	return a
 }
 

@@ -1,0 +1,89 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/mailgrant/mailgrant/internal/event"
+	"github.com/mailgrant/mailgrant/internal/seal"
+	"github.com/mailgrant/mailgrant/internal/webhook"
+)
+
+// Webhook is a webhook as programs see and write it.
+type Webhook struct {
+	Name      string    `json:"name" required:"false" doc:"With PUT the one of the path, when left out."`
+	URL       string    `json:"url"`
+	Secret    string    `json:"secret,omitempty" doc:"Write-only, but for a generated one, which is shown once." maxLength:"1024"`
+	Events    []string  `json:"events"`
+	Mailboxes []string  `json:"mailboxes,omitempty"`
+	CAPEM     string    `json:"ca_pem,omitempty"`
+	Disabled  string    `json:"disabled,omitempty" readOnly:"true"`
+	CreatedAt time.Time `json:"created_at,omitzero" readOnly:"true"`
+	UpdatedAt time.Time `json:"updated_at,omitzero" readOnly:"true"`
+}
+
+func webhookOut(w webhook.Webhook, generated seal.Secret) Webhook {
+	out := Webhook{
+		Name: w.Name, URL: w.URL, Secret: generated.Reveal(), Mailboxes: w.Mailboxes, CAPEM: w.CAPEM, Disabled: w.Disabled,
+		CreatedAt: w.CreatedAt, UpdatedAt: w.UpdatedAt, Events: []string{},
+	}
+	for _, p := range w.Events {
+		out.Events = append(out.Events, string(p))
+	}
+	return out
+}
+
+func (a *API) webhooks() {
+	const tag = "Webhooks"
+	manage := func(ctx context.Context) error { return everywhere(caller(ctx)) }
+	save := func(ctx context.Context, in Webhook, onlyNew bool) (*Out[Webhook], error) {
+		if err := manage(ctx); err != nil {
+			return nil, err
+		}
+		input := webhook.Input{Name: in.Name, URL: in.URL, Secret: seal.NewSecret(in.Secret), Mailboxes: in.Mailboxes, CAPEM: in.CAPEM, OnlyNew: onlyNew}
+		for _, e := range in.Events {
+			input.Events = append(input.Events, event.Pattern(e))
+		}
+		w, generated, err := a.Webhooks.Save(ctx, caller(ctx).Actor, input)
+		return &Out[Webhook]{webhookOut(w, generated)}, err
+	}
+	register(a, "list-webhooks", http.MethodGet, "/v1/webhooks", "List webhooks", tag, func(ctx context.Context, _ *struct{}) (*Out[Page[Webhook]], error) {
+		if err := manage(ctx); err != nil {
+			return nil, err
+		}
+		ws, err := a.Webhooks.List(ctx)
+		page := Page[Webhook]{Items: []Webhook{}}
+		for _, w := range ws {
+			page.Items = append(page.Items, webhookOut(w, seal.Secret{}))
+		}
+		return &Out[Page[Webhook]]{page}, err
+	})
+	register(a, "create-webhook", http.MethodPost, "/v1/webhooks", "Add a webhook", tag, func(ctx context.Context, in *struct{ Body Webhook }) (*Out[Webhook], error) {
+		return save(ctx, in.Body, true)
+	}, answers(http.StatusCreated))
+	register(a, "get-webhook", http.MethodGet, "/v1/webhooks/{name}", "Show a webhook", tag, func(ctx context.Context, in *ByName) (*Out[Webhook], error) {
+		if err := manage(ctx); err != nil {
+			return nil, err
+		}
+		w, err := a.Webhooks.Get(ctx, in.Name)
+		return &Out[Webhook]{webhookOut(w, seal.Secret{})}, err
+	})
+	register(a, "put-webhook", http.MethodPut, "/v1/webhooks/{name}", "Add or change a webhook", tag, func(ctx context.Context, in *struct {
+		ByName
+		Body Webhook
+	},
+	) (*Out[Webhook], error) {
+		if in.Body.Name != "" && in.Body.Name != in.Name {
+			return nil, nameDiffers("name", in.Name)
+		}
+		in.Body.Name = in.Name
+		return save(ctx, in.Body, false)
+	})
+	register(a, "delete-webhook", http.MethodDelete, "/v1/webhooks/{name}", "Remove a webhook and what waits for it", tag, func(ctx context.Context, in *ByName) (*Empty, error) {
+		if err := manage(ctx); err != nil {
+			return nil, err
+		}
+		return &Empty{}, a.Webhooks.Delete(ctx, caller(ctx).Actor, in.Name)
+	})
+}
