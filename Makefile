@@ -85,13 +85,13 @@ $(ASSETS)/htmx.LICENSE.txt: node_modules/.package-lock.json
 	@install -D -m 0644 node_modules/htmx.org/LICENSE $@
 
 .PHONY: servers
-servers: internal/testbed/oidc/node_modules/.package-lock.json ## install the servers and the browser that the tests run against (Debian; root)
+servers: $(patsubst %/package-lock.json,%/node_modules/.package-lock.json,$(wildcard internal/testbed/*/package-lock.json)) ## install the servers and the browser that the tests run against (Debian; root)
 	@./scripts/install-test-servers
 
-internal/testbed/oidc/node_modules/.package-lock.json: internal/testbed/oidc/package-lock.json
-	cd internal/testbed/oidc && $(NPM)
+internal/testbed/%/node_modules/.package-lock.json: internal/testbed/%/package-lock.json
+	cd internal/testbed/$* && $(NPM)
 	@touch $@
 
 .PHONY: clean
 clean: ## remove everything that was made, and nothing else
-	rm -rf mailgrant bin node_modules internal/testbed/oidc/node_modules $(ASSETS)
+	rm -rf mailgrant bin node_modules internal/testbed/*/node_modules $(ASSETS)

@@ -24,6 +24,8 @@ type visitor struct {
 	*testbed.Browser
 	t    *testing.T
 	site *site
+
+	scriptless bool // axe-core is a script, too
 }
 
 // visit opens a private window in which nobody has signed in anywhere.
@@ -194,6 +196,7 @@ func (v *visitor) tabTo(selector string) {
 // withoutScripts turns scripts of pages off.
 func (v *visitor) withoutScripts() {
 	v.t.Helper()
+	v.scriptless = true
 	v.Do(v.t, chromedp.Func(func(ctx context.Context, tab *chromedp.Target) error {
 		_, err := cdp.Call(ctx, tab, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
 		return err
@@ -213,10 +216,15 @@ func (v *visitor) forgetCookies() {
 	must(v.t, err)
 }
 
-// clean fails when the address still holds the provider's answer, or a page had
-// something to complain about.
+// clean fails when the address still holds the provider's answer, a page had
+// something to complain about, or something keeps people from using it.
 func (v *visitor) clean() {
 	v.t.Helper()
+	if !v.scriptless {
+		for _, finding := range v.Axe(v.t) {
+			v.t.Errorf("axe-core at %s: %s", v.Address(v.t), finding)
+		}
+	}
 	if address := v.Address(v.t); strings.Contains(address, "code=") || strings.Contains(address, "state=") {
 		v.t.Errorf("the address still holds the provider's answer: %s", address)
 	}

@@ -251,10 +251,10 @@ func (b *Browser) SaveScreenshot(t testing.TB, picture Picture, path string) {
 	writeFile(t, path, string(png), 0o644)
 }
 
-func preferColorScheme(scheme string) chromedp.Action[chromedp.Void] {
+func preferColorScheme(scheme string, more ...*emulation.MediaFeature) chromedp.Action[chromedp.Void] {
 	return chromedp.Func(func(ctx context.Context, tab *chromedp.Target) error {
 		_, err := cdp.Call(ctx, tab, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
+			Features: append([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}, more...),
 		})
 		return err
 	})

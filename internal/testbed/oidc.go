@@ -1,7 +1,6 @@
 package testbed
 
 import (
-	"context"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/tls"
@@ -11,10 +10,8 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
-	"syscall"
 	"testing"
 	"time"
 
@@ -77,7 +74,7 @@ type OIDCProvider struct {
 func StartOIDCProvider(t testing.TB, options OIDCOptions) *OIDCProvider {
 	t.Helper()
 	node := program(t, "node", "nodejs npm")
-	code := installOIDC(t)
+	code := npmFolder(t, "oidc")
 	dir := folder(t, "oidc", nil)
 	p := &OIDCProvider{port: FreePort(t), control: &http.Client{Timeout: 30 * time.Second}}
 	administration := FreePort(t)
@@ -172,54 +169,6 @@ func seconds(d, otherwise time.Duration) int {
 		d = otherwise
 	}
 	return int(d / time.Second)
-}
-
-// installOIDC returns the folder of provider.js, after npm has installed what it needs there, once for all test binaries.
-func installOIDC(t testing.TB) string {
-	t.Helper()
-	code := filepath.Join(moduleRoot(t), "internal", "testbed", "oidc")
-	lock, err := os.Open(filepath.Join(code, "package-lock.json"))
-	if err != nil {
-		t.Fatalf("open the lock file of oidc-provider: %v", err)
-	}
-	defer closeQuietly(lock)
-	// Several test binaries run at the same time; one of them installs, the others wait.
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
-		t.Fatalf("wait for another test that installs oidc-provider: %v", err)
-	}
-	if _, err := os.Stat(filepath.Join(code, "node_modules", ".package-lock.json")); err == nil {
-		return code
-	}
-	if testing.Short() {
-		t.Skip("oidc-provider is not installed; run: npm ci --prefix internal/testbed/oidc")
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, program(t, "npm", "npm"), "ci", "--no-progress")
-	cmd.Dir = code
-	if output, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("npm ci in internal/testbed/oidc: %v\n%s", err, output)
-	}
-	return code
-}
-
-// moduleRoot finds the module's folder above the package under test.
-func moduleRoot(t testing.TB) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return dir
-		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			t.Fatal("the test does not run inside the module: no go.mod above it")
-		}
-		dir = parent
-	}
 }
 
 // Client is an HTTP client that trusts the provider's certificate. It keeps no cookies.

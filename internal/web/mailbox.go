@@ -22,6 +22,16 @@ const (
 	testTime       = 2 * time.Minute
 )
 
+func (p *Pages) mailboxPages(operator route) {
+	operator("GET /{$}", p.list)
+	operator("GET /mailboxes/{address}", p.mailboxShow)
+	operator("POST /mailboxes/{address}/link", p.mailboxLink)
+	operator("POST /mailboxes/{address}/test", p.mailboxTest)
+	operator("POST /mailboxes/{address}/pause", p.mailboxPause)
+	operator("POST /mailboxes/{address}/resume", p.mailboxResume)
+	operator("POST /mailboxes/{address}/revoke", p.mailboxRevoke)
+}
+
 func mailboxPath(address string) string { return "/mailboxes/" + url.PathEscape(address) }
 
 func escapeQuery(s string) string { return url.QueryEscape(s) }

@@ -13,8 +13,37 @@ import (
 type frame struct {
 	Title    string
 	Operator string // who is signed in; empty on pages without sign-in
+	Section  string // the path of the section that the page belongs to
 	Narrow   bool   // a form of few fields
 	Assets   assetURLs
+}
+
+// section is a place of the navigation.
+type section struct{ Title, Path string }
+
+// sections lists the places of the navigation, in its order.
+func sections() []section {
+	return []section{
+		{"Mailboxes", "/"},
+		{"Messages", "/messages"},
+		{"Submissions", "/submissions"},
+		{"Webhooks", "/webhooks"},
+		{"Apps", "/apps"},
+		{"Providers", "/providers"},
+		{"Events", "/events"},
+		{"Inspector", "/inspect"},
+		{"Operators", "/operators"},
+	}
+}
+
+// sectionOf finds the section of a path: the one whose path it begins with.
+func sectionOf(path string) string {
+	for _, s := range sections() {
+		if s.Path != "/" && (path == s.Path || strings.HasPrefix(path, s.Path+"/")) {
+			return s.Path
+		}
+	}
+	return "/"
 }
 
 // assetURLs are the addresses of the embedded files; Styled is false in a

@@ -96,6 +96,9 @@ func New(o Options) (*Pages, error) {
 	return p, nil
 }
 
+// route adds a page for signed-in operators.
+type route func(pattern string, h http.HandlerFunc)
+
 func (p *Pages) routes() {
 	operator := func(pattern string, h http.HandlerFunc) {
 		p.mux.Handle(pattern, p.sessions.LoadAndSave(p.signedIn(h)))
@@ -119,13 +122,12 @@ func (p *Pages) routes() {
 	session("POST /setup/{link}", p.setup)
 	session("POST /logout", p.signOut)
 
-	operator("GET /{$}", p.list)
-	operator("GET /mailboxes/{address}", p.mailboxShow)
-	operator("POST /mailboxes/{address}/link", p.mailboxLink)
-	operator("POST /mailboxes/{address}/test", p.mailboxTest)
-	operator("POST /mailboxes/{address}/pause", p.mailboxPause)
-	operator("POST /mailboxes/{address}/resume", p.mailboxResume)
-	operator("POST /mailboxes/{address}/revoke", p.mailboxRevoke)
+	// Each section has its own list of pages, beside their handlers.
+	for _, pages := range []func(route){
+		p.mailboxPages,
+	} {
+		pages(operator)
+	}
 	p.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		p.show(w, r, http.StatusNotFound, problemPage(problemView{
 			frame: p.frame(r, "Not found"), Heading: "There is no such page",
@@ -162,7 +164,7 @@ func (p *Pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *Pages) frame(r *http.Request, title string) frame {
-	f := frame{Title: title, Assets: p.assets}
+	f := frame{Title: title, Assets: p.assets, Section: sectionOf(r.URL.Path)}
 	if name, ok := r.Context().Value(operatorKey{}).(string); ok {
 		f.Operator = name
 	}
