@@ -68,6 +68,7 @@ type Options struct {
 	Webhooks  *webhook.Webhooks
 	Lender    Lender
 	Outbox    Outbox
+	Calls     Calls
 	Tester    Tester
 	Inspector diagnose.Inspector
 	Keys      Keys
@@ -287,6 +288,11 @@ func register[I, O any](a *API, id, method, path, summary, tag string, h func(co
 		f(&op)
 	}
 	a.describe(&op)
+	if creates(&op) {
+		op.Middlewares = append(op.Middlewares, keepKey)
+		describeKey(&op)
+	}
+	h = once(a, &op, h)
 	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := h(ctx, in)
 		if err != nil {

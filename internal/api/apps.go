@@ -15,7 +15,7 @@ type App struct {
 	Mailboxes []string  `json:"mailboxes,omitempty" doc:"Addresses; none: all."`
 	Networks  []string  `json:"networks,omitempty"`
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
-	APIKey    string    `json:"api_key,omitempty" readOnly:"true" doc:"Shown once, when it is made."`
+	APIKey    string    `json:"api_key,omitempty" readOnly:"true" once:"true" doc:"Shown once, when it is made."`
 	CreatedBy string    `json:"created_by,omitempty" readOnly:"true"`
 	CreatedAt time.Time `json:"created_at,omitzero" readOnly:"true"`
 }

@@ -19,7 +19,7 @@ type LinkRequest struct {
 // NewLink is a fresh authorization link; url is shown this once.
 type NewLink struct {
 	ID        string    `json:"id"`
-	URL       string    `json:"url"`
+	URL       string    `json:"url,omitempty" once:"true" doc:"Shown once, when it is made."`
 	ExpiresAt time.Time `json:"expires_at"`
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/mailgrant/mailgrant/internal/access"
 	"github.com/mailgrant/mailgrant/internal/fault"
 	"github.com/mailgrant/mailgrant/internal/fetch"
+	"github.com/mailgrant/mailgrant/internal/idempotency"
 	"github.com/mailgrant/mailgrant/internal/message"
 	"github.com/mailgrant/mailgrant/internal/outbox"
 )
@@ -61,8 +62,10 @@ type SubmissionRequest struct {
 
 // SubmitInput is a submission as it comes in, as JSON or as a whole message.
 type SubmitInput struct {
-	ContentType    string `header:"Content-Type"`
-	IdempotencyKey string `header:"Idempotency-Key" maxLength:"255"`
+	ContentType string `header:"Content-Type"`
+	// IdempotencyKey is kept by the outbox until the submission's retention ends. The
+	// framework reads it into the input; package api describes it.
+	IdempotencyKey string `header:"Idempotency-Key" hidden:"true"`
 	Mailbox        string `query:"mailbox" doc:"With message/rfc822: the mailbox to send with; default: the one of the From field."`
 	RawBody        []byte
 }
@@ -238,6 +241,11 @@ func (a *API) submit(ctx context.Context, in *SubmitInput) (*Out[Submission], er
 	if err != nil && in.ContentType != "" {
 		media = ""
 	}
+	if c, ok := ctx.Value(onceKey{}).(onceCall); ok && c.given {
+		if err := idempotency.CheckKey(in.IdempotencyKey); err != nil {
+			return nil, err
+		}
+	}
 	r := outbox.Request{Mailbox: in.Mailbox, IdempotencyKey: in.IdempotencyKey, Caller: callerName(ctx), Actor: caller(ctx).Actor}
 	switch media {
 	case "message/rfc822":
@@ -263,9 +271,12 @@ func (a *API) submit(ctx context.Context, in *SubmitInput) (*Out[Submission], er
 		}
 	}
 	r.May = func(address string) error { return caller(ctx).Allows(access.Send, address) }
-	s, _, err := a.Outbox.Submit(ctx, r)
+	s, replayed, err := a.Outbox.Submit(ctx, r)
 	if err != nil {
 		return nil, withoutValues(fault.Of(err), reflect.ValueOf(SubmissionRequest{Mailbox: r.Mailbox, Draft: draftOf(r)}))
+	}
+	if replayed {
+		markReplayed(ctx)
 	}
 	return &Out[Submission]{submissionOut(s)}, nil
 }

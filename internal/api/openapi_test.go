@@ -5,11 +5,18 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
 
-type operation struct{ id, method, path string }
+// operation is one as it is described.
+type operation struct {
+	id, method, path string
+	success          int // the status of its first good answer
+	creates          bool
+	parameters       []string // names
+}
 
 var parameter = regexp.MustCompile(`\{[a-z]+\}`)
 
@@ -27,7 +34,10 @@ type described struct {
 		OperationID string   `json:"operationId"`
 		Summary     string   `json:"summary"`
 		Tags        []string `json:"tags"`
-		Responses   map[string]struct {
+		Parameters  []struct {
+			Name string `json:"name"`
+		} `json:"parameters"`
+		Responses map[string]struct {
 			Content map[string]struct{ Schema object } `json:"content"`
 		} `json:"responses"`
 	} `json:"paths"`
@@ -50,7 +60,17 @@ func (s *server) operations(t *testing.T) []operation {
 	var all []operation
 	for path, methods := range s.description(t).Paths {
 		for method, o := range methods {
-			all = append(all, operation{o.OperationID, strings.ToUpper(method), path})
+			op := operation{id: o.OperationID, method: strings.ToUpper(method), path: path}
+			for _, status := range slices.Backward(slices.Sorted(maps.Keys(o.Responses))) {
+				if n, err := strconv.Atoi(status); err == nil && n/100 == 2 {
+					op.success = n
+				}
+			}
+			op.creates = op.method == "POST" && (op.success == 201 || op.success == 202)
+			for _, p := range o.Parameters {
+				op.parameters = append(op.parameters, p.Name)
+			}
+			all = append(all, op)
 		}
 	}
 	return all

@@ -10,7 +10,7 @@ import (
 
 // SetupLink is a one-time set-up link.
 type SetupLink struct {
-	URL       string    `json:"url"`
+	URL       string    `json:"url,omitempty" once:"true" doc:"Shown once, when it is made."`
 	ExpiresAt time.Time `json:"expires_at"`
 }
 
@@ -23,5 +23,5 @@ func (a *API) operators() {
 		}
 		s, until, err := a.Access.IssueSetup(ctx)
 		return &Out[SetupLink]{SetupLink{URL: a.PublicURL + "/setup/" + s.Reveal(), ExpiresAt: until}}, err
-	})
+	}, answers(http.StatusCreated))
 }

@@ -159,12 +159,25 @@ func (s *server) do(t *testing.T, key, method, path string, body any, headers ..
 			r.Header.Set(headers[i], headers[i+1])
 		}
 	}
-	response, err := http.DefaultClient.Do(r)
+	return exchange(t, http.DefaultClient, r)
+}
+
+// exchange sends a request and reads the answer.
+func exchange(t *testing.T, c *http.Client, r *http.Request) answer {
+	t.Helper()
+	response, err := c.Do(r)
 	must(t, err)
 	defer func() { _ = response.Body.Close() }()
 	b, err := io.ReadAll(response.Body)
 	must(t, err)
 	return answer{response.StatusCode, response.Header, string(b)}
+}
+
+// socketTransport speaks through a Unix socket.
+func socketTransport(path string) *http.Transport {
+	return &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", path)
+	}}
 }
 
 type object = map[string]any

@@ -332,7 +332,7 @@ func (s *server) mailOut(t *testing.T, c *client.Client) {
 	if again := id(submit("k1", "Coming.")); again != first {
 		t.Errorf("a repeated request made %s beside %s", again, first)
 	}
-	submit("k1", "Not coming.").refused(t, 422, "submission.key_reused")
+	submit("k1", "Not coming.").refused(t, 422, "idempotency.key_reused")
 	if other := id(submit("k2", "Coming.")); other == first {
 		t.Error("another key gave the same submission")
 	}

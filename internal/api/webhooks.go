@@ -14,7 +14,7 @@ import (
 type Webhook struct {
 	Name      string    `json:"name" required:"false" doc:"With PUT the one of the path, when left out."`
 	URL       string    `json:"url"`
-	Secret    string    `json:"secret,omitempty" doc:"Write-only, but for a generated one, which is shown once." maxLength:"1024"`
+	Secret    string    `json:"secret,omitempty" once:"true" doc:"Write-only, but for a generated one, which is shown once." maxLength:"1024"`
 	Events    []string  `json:"events"`
 	Mailboxes []string  `json:"mailboxes,omitempty"`
 	CAPEM     string    `json:"ca_pem,omitempty"`

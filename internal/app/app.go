@@ -26,6 +26,7 @@ import (
 	"github.com/mailgrant/mailgrant/internal/event"
 	"github.com/mailgrant/mailgrant/internal/fault"
 	"github.com/mailgrant/mailgrant/internal/fetch"
+	"github.com/mailgrant/mailgrant/internal/idempotency"
 	"github.com/mailgrant/mailgrant/internal/mailbox"
 	"github.com/mailgrant/mailgrant/internal/outbox"
 	"github.com/mailgrant/mailgrant/internal/protocol"
@@ -50,6 +51,7 @@ type Options struct {
 type App struct {
 	Connect  *connect.Connect
 	Access   *access.Access
+	Calls    *idempotency.Calls
 	Broker   *broker.Broker
 	Fetch    *fetch.Fetch
 	Outbox   *outbox.Outbox
@@ -192,6 +194,7 @@ func (a *App) join(ctx context.Context, o Options) error {
 	})
 	a.Webhooks = webhook.New(webhook.Options{Store: a.Store, Keys: a.Keys, Guard: &egress.Guard{Allow: a.cfg.AllowNetworks}, Owner: a.owner, Logger: a.log, Now: a.now})
 	a.Access = access.New(a.Store, a.Store, a.now)
+	a.Calls = idempotency.New(a.Store, a.Keys, a.now, a.log)
 	if a.jobs, err = jobs.New(ctx, a.Store, jobs.Options{Submission: a.Outbox.Send, Delivery: a.Webhooks.Drain, Logger: a.log}); err != nil {
 		return err
 	}
@@ -221,7 +224,7 @@ func (a *App) faces(o Options, publicURL string) error {
 		return err
 	}
 	calls := api.New(api.Options{
-		Connect: a.Connect, Access: a.Access, Webhooks: a.Webhooks, Lender: a.Broker, Outbox: a.Outbox, Tester: a.Diagnose,
+		Connect: a.Connect, Access: a.Access, Webhooks: a.Webhooks, Lender: a.Broker, Outbox: a.Outbox, Calls: a.Calls, Tester: a.Diagnose,
 		Inspector: diagnose.Inspector{Audiences: a.Diagnose.Audiences, Now: a.now}, Draining: a.draining, Keys: a, Reads: a.Store, TrustedProxies: a.cfg.TrustedProxies, PublicURL: publicURL,
 		Version: o.Version, Logger: a.log, Now: a.now,
 	})

@@ -190,6 +190,7 @@ func (a *App) Run(ctx context.Context) error {
 	run(&inner, "webhooks", loops, a.Webhooks.Run)
 	run(&inner, "authorizations", loops, a.Connect.Links.Run)
 	run(&inner, "jobs", loops, a.jobs.Run)
+	run(&inner, "idempotency keys", loops, a.Calls.Run)
 	run(&inner, "retention", loops, a.keepRetention)
 	run(&inner, "set-up link", loops, a.watchSetup)
 	run(&outer, "HTTP", faces, server(a.http, false))

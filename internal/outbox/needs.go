@@ -62,7 +62,7 @@ type Store interface {
 	// Accept stores a submission with its raw message (rows of at most 256 KiB), its
 	// event and its job. With a key that this caller used before it changes
 	// nothing and gives the earlier submission: replayed is true; another body
-	// under it is "submission.key_reused" (Invalid).
+	// under it is "idempotency.key_reused" (Invalid).
 	Accept(ctx context.Context, s Submission, raw []byte, e event.Event) (accepted Submission, replayed bool, err error)
 	// Submission gives one by ID; "submission.unknown" (NotFound).
 	Submission(ctx context.Context, id string) (Submission, error)

@@ -150,7 +150,7 @@ func TestOutbox_AcceptsOncePerIdempotencyKey(t *testing.T) {
 			t.Fatalf("one key gave two submissions: %q", ids)
 		}
 	}
-	if _, _, err := p.Submit(t.Context(), request("key", "other")); !fault.Has(err, "submission.key_reused") {
+	if _, _, err := p.Submit(t.Context(), request("key", "other")); !fault.Has(err, "idempotency.key_reused") {
 		t.Fatalf("another body under the key: %v", err)
 	}
 	other := request("key", "other")

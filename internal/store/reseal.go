@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/mailgrant/mailgrant/internal/idempotency"
 	"github.com/mailgrant/mailgrant/internal/seal"
 )
 
@@ -38,6 +39,7 @@ func sealedColumns() []sealedColumn {
 		{table: "provider_secrets", column: "sealed", first: "provider_id", second: "id", bound: "bound_to", where: func(_, _ string, bound []byte) []byte {
 			return bound
 		}},
+		{table: "idempotency_keys", column: "digest", first: "id", where: func(id, _ string, _ []byte) []byte { return idempotency.Where(id) }},
 	}
 }
 

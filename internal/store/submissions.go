@@ -58,9 +58,9 @@ func (s *Store) Accept(ctx context.Context, v outbox.Submission, raw []byte, e e
 				Scan(scanSubmission(&accepted)...)
 			if err == nil && !bytes.Equal(accepted.BodyDigest, v.BodyDigest) {
 				return &fault.Error{
-					ID: "submission.key_reused", Kind: fault.Invalid, Field: "Idempotency-Key", Who: []fault.Who{fault.Operator},
-					Text:   "This idempotency key was used before for another message.",
-					Remedy: "Use a fresh key for every message, and the same key only to repeat the same request.",
+					ID: "idempotency.key_reused", Kind: fault.Invalid, Field: "Idempotency-Key", Who: []fault.Who{fault.Operator},
+					Text:   "This idempotency key was used before for another request.",
+					Remedy: "Use a fresh key for every request, and the same key only to repeat the same request.",
 				}
 			}
 			return err

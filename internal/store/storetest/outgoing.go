@@ -82,7 +82,7 @@ func submissions(t *testing.T, open func(*testing.T) *store.Store) {
 		}
 		other := submission("key", "another body")
 		_, _, err := w.Accept(w.ctx, other, []byte("another body"), accepted(other))
-		wantFault(t, err, "submission.key_reused", fault.Invalid)
+		wantFault(t, err, "idempotency.key_reused", fault.Invalid)
 		other.Caller = "somebody else"
 		if _, replayed, err := w.Accept(w.ctx, other, []byte("another body"), accepted(other)); err != nil || replayed {
 			t.Errorf("another caller's key was taken for the first's (%v)", err)

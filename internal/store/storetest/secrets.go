@@ -46,12 +46,14 @@ func planted(w *world) mailbox.Mailbox {
 	hook := w.webhook("marked", []event.Pattern{"*"})
 	hook.Secret, hook.Version = w.seal(marker+" webhook", "webhook", hook.ID, "secret"), 2
 	must(t, w.SaveWebhook(w.ctx, hook, 1, event.Event{}))
+	_, _, err = w.BeginCall(w.ctx, w.call("key", marker+" request"), noon())
+	must(t, err)
 	must(t, w.Commit(marker+" session", []byte("content"), noon().AddDate(10, 0, 0)))
 	return m
 }
 
 // plantedSealed is how many sealed values planted leaves.
-const plantedSealed = 10
+const plantedSealed = 11
 
 func secrets(t *testing.T, open func(*testing.T) *store.Store) {
 	t.Run("no column holds one in clear", func(t *testing.T) {

@@ -1,0 +1,136 @@
+package api_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/mailgrant/mailgrant/internal/access"
+	"github.com/mailgrant/mailgrant/internal/app"
+	"github.com/mailgrant/mailgrant/sandbox/directory"
+)
+
+// creating gives a good document for each operation that creates; n makes a
+// fresh one each time. An operation that is missing here fails the test.
+func (s *server) creating(n int) map[string]object {
+	name := fmt.Sprintf("made-%d", n)
+	provider := s.provider()
+	provider["name"] = name
+	return map[string]object{
+		"create-provider":      provider,
+		"create-mailbox":       s.mailbox(fmt.Sprintf("made-%d@%s", n, directory.StoryDomain)),
+		"create-authorization": {"expires_in": fmt.Sprintf("%dh", 1+n%24)},
+		"create-submission":    {"from": object{"address": directory.StoryDesk}, "to": []object{{"address": directory.StoryAdele}}, "subject": name, "text": "x"},
+		"create-webhook":       {"name": name, "url": "https://desk.example/hook", "events": []string{"grant.*"}},
+		"create-app":           {"name": name, "may": []string{"read"}},
+		"create-setup-link":    nil,
+	}
+}
+
+// secretLooking is what a generated secret looks like, in whatever member it is.
+var secretLooking = regexp.MustCompile(`[A-Za-z0-9+/_=-]{40,}`)
+
+func TestIdempotencyKey(t *testing.T) {
+	s := open(t)
+	s.furnish(t, directory.StoryDesk, directory.StoryAdele)
+	other := s.newKey(t, "other", []access.Right{access.Read, access.Send, access.Token, access.Manage})
+	made := 0
+	for _, o := range s.operations(t) {
+		if o.method != "POST" {
+			continue
+		}
+		if !o.creates {
+			if slices.Contains(o.parameters, "Idempotency-Key") || strings.HasPrefix(o.id, "create-") {
+				t.Errorf("%s creates, or does not: its answer, 201 or 202, has to agree with its name and its Idempotency-Key", o.id)
+			}
+			continue
+		}
+		if !slices.Contains(o.parameters, "Idempotency-Key") {
+			t.Errorf("%s does not describe its Idempotency-Key", o.id)
+		}
+		made++
+		t.Run(o.id, func(t *testing.T) {
+			first, again := s.creating(2 * made)[o.id], s.creating(2*made + 1)[o.id]
+			if _, known := s.creating(0)[o.id]; !known {
+				t.Fatalf("%s creates something: add a document for it to the list of this test", o.id)
+			}
+			s.onceOnly(t, o, first, again, other)
+		})
+	}
+	if made < 7 {
+		t.Errorf("only %d operations create", made)
+	}
+}
+
+// onceOnly holds one creating operation to the rules of its key.
+func (s *server) onceOnly(t *testing.T, o operation, first, second object, otherKey string) {
+	path := strings.ReplaceAll(o.path, "{address}", directory.StoryDesk)
+	post := func(apiKey, key string, body object) answer {
+		t.Helper()
+		var in any
+		if body != nil {
+			in = body
+		}
+		if o.id == "create-setup-link" { // possible through the socket only
+			return s.throughSocket(t, "POST", path, key)
+		}
+		return s.do(t, apiKey, "POST", path, in, "Idempotency-Key", key)
+	}
+	one := post(s.key, o.id, first)
+	if one.status != o.success || one.header.Get("Idempotency-Replayed") != "" {
+		t.Fatalf("%d %s", one.status, one.body)
+	}
+	two := post(s.key, o.id, first)
+	if two.status != one.status || two.header.Get("Idempotency-Replayed") != "true" {
+		t.Fatalf("the repetition: %d %v %s", two.status, two.header, two.body)
+	}
+	var before, after object
+	must(t, json.Unmarshal([]byte(one.body), &before))
+	must(t, json.Unmarshal([]byte(two.body), &after))
+	for name, value := range before {
+		text, given := fmt.Sprint(value), fmt.Sprint(first)
+		if secret := secretLooking.FindString(text); secret != "" && !strings.Contains(given, secret) {
+			if strings.Contains(two.body, secret) {
+				t.Errorf("%s is shown again", name)
+			}
+			continue
+		}
+		if o.id == "create-submission" {
+			continue // says where it stands by now
+		}
+		if got := fmt.Sprint(after[name]); got != text {
+			t.Errorf("%s was %s and is %s", name, text, got)
+		}
+	}
+	if after["id"] != before["id"] {
+		t.Errorf("%v was made beside %v", after["id"], before["id"])
+	}
+	if first == nil {
+		return
+	}
+	post(s.key, o.id, second).refused(t, 422, "idempotency.key_reused")
+	post(s.key, strings.Repeat("k", 256), second).refused(t, 422, "idempotency.key")
+	if a := post(otherKey, o.id, second); a.status != o.success || a.header.Get("Idempotency-Replayed") != "" {
+		t.Errorf("another caller's key: %d %s", a.status, a.body)
+	}
+	// A refusal leaves the key free.
+	post(s.key, o.id+"-refused", object{"no_such_member": 1}).problem(t)
+	if a := post(s.key, o.id+"-refused", object{"no_such_member": 1}); a.status < 400 || a.header.Get("Idempotency-Replayed") != "" {
+		t.Errorf("a refusal came back as %d", a.status)
+	}
+}
+
+// throughSocket calls as a person of this host.
+func (s *server) throughSocket(t *testing.T, method, path, key string) answer {
+	t.Helper()
+	transport := socketTransport(app.SocketPath(s.dir + "/data"))
+	defer transport.CloseIdleConnections()
+	r, err := http.NewRequestWithContext(t.Context(), method, "http://localhost"+path, nil)
+	must(t, err)
+	r.Header.Set("Idempotency-Key", key)
+	return exchange(t, &http.Client{Transport: transport}, r)
+}
