@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mailgrant/mailgrant/internal/fault"
 	"github.com/mailgrant/mailgrant/internal/seal"
 )
 
@@ -304,38 +305,11 @@ func isGroup(name string) bool {
 	return false
 }
 
-// nearest gives the setting whose name is at most two edits away, or whose last
-// part is the same; empty when nothing is near.
+// nearest gives the setting that was probably meant; empty when nothing is near.
 func nearest(name string) string {
-	best, bestDistance := "", 3
+	var names []string
 	for _, s := range Settings() {
-		if d := edits(name, s.Name); d < bestDistance {
-			best, bestDistance = s.Name, d
-		}
-		if _, last, ok := strings.Cut(s.Name, "."); ok && last == name && bestDistance > 1 {
-			best, bestDistance = s.Name, 1
-		}
+		names = append(names, s.Name)
 	}
-	return best
-}
-
-// edits is the Levenshtein distance.
-func edits(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		diagonal := row[0]
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := diagonal
-			if a[i-1] != b[j-1] {
-				cost++
-			}
-			diagonal = row[j]
-			row[j] = min(cost, row[j]+1, row[j-1]+1)
-		}
-	}
-	return row[len(b)]
+	return fault.Nearest(name, names)
 }

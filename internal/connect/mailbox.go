@@ -3,7 +3,6 @@ package connect
 import (
 	"context"
 	"fmt"
-	"reflect"
 
 	"github.com/mailgrant/mailgrant/internal/event"
 	"github.com/mailgrant/mailgrant/internal/fault"
@@ -29,9 +28,23 @@ type MailboxSettings struct {
 // Save checks and writes a mailbox. Changing address, host, provider or acts_as
 // suspends its grant until the mailbox is verified anew.
 func (b *Mailboxes) Save(ctx context.Context, in MailboxSettings, by event.Actor) (mailbox.Mailbox, Change, error) {
-	m := in.Mailbox
-	if err := b.check(ctx, &m); err != nil {
+	d, err := b.Check(ctx, in, by)
+	if err != nil {
 		return mailbox.Mailbox{}, "", err
+	}
+	return d.Save(ctx)
+}
+
+// Check finds every mistake in a mailbox, and what saving it would change.
+func (b *Mailboxes) Check(ctx context.Context, in MailboxSettings, by event.Actor) (Draft[mailbox.Mailbox], error) {
+	return b.checkAgainst(ctx, b.providers, in, by)
+}
+
+func (b *Mailboxes) checkAgainst(ctx context.Context, known known, in MailboxSettings, by event.Actor) (Draft[mailbox.Mailbox], error) {
+	m := in.Mailbox
+	mistakes := b.check(ctx, known, &m)
+	if fault.KindOf(mistakes) == fault.Internal && mistakes != nil {
+		return Draft[mailbox.Mailbox]{}, mistakes
 	}
 	present := in.Present
 	if present == "" {
@@ -40,31 +53,43 @@ func (b *Mailboxes) Save(ctx context.Context, in MailboxSettings, by event.Actor
 	old, err := b.Get(ctx, present)
 	isNew := fault.Has(err, "mailbox.unknown")
 	switch {
+	case fault.Has(err, "message.address"): // told already
+		return Draft[mailbox.Mailbox]{}, fault.Join(mistakes, err)
 	case err != nil && !isNew, isNew && (in.When == OnlyUpdate || present != m.Address && in.Present != ""):
-		return mailbox.Mailbox{}, "", err
+		return Draft[mailbox.Mailbox]{}, err
 	case !isNew && in.When == OnlyCreate:
-		return mailbox.Mailbox{}, "", &fault.Error{
+		mistakes = fault.Join(mistakes, &fault.Error{
 			ID: "mailbox.exists", Kind: fault.Conflict, Field: "address", Who: []fault.Who{fault.Operator},
 			Text: fmt.Sprintf("The mailbox %s is here already.", m.Address), Remedy: "Change the one that exists, or delete it first.",
-		}
+		})
+	}
+	if mistakes != nil {
+		return Draft[mailbox.Mailbox]{}, mistakes
 	}
 	now := b.needs.Now().UTC()
 	m.ID, m.Version, m.CreatedAt, m.UpdatedAt, m.Paused = event.NewID(), 1, now, now, false
+	d := Draft[mailbox.Mailbox]{Becomes: m, Change: Created}
 	if !isNew {
 		m.ID, m.Version, m.CreatedAt, m.Paused = old.ID, old.Version+1, old.CreatedAt, old.Paused
-		if sameSettings(old, m) {
-			return old, Unchanged, nil
+		if d = (Draft[mailbox.Mailbox]{Becomes: m, Change: Updated, Fields: changedFields(old, m)}); len(d.Fields) == 0 {
+			return Draft[mailbox.Mailbox]{Becomes: old, Change: Unchanged}, nil
 		}
 	}
+	d.save = func(ctx context.Context) error { return b.write(ctx, old, m, by) }
+	return d, nil
+}
+
+// write stores a checked mailbox over the version that was looked at; old is zero
+// where it is new.
+func (b *Mailboxes) write(ctx context.Context, old, m mailbox.Mailbox, by event.Actor) error {
+	now := b.needs.Now().UTC()
 	s := SaveMailbox{Mailbox: m, IfVersion: old.Version}
-	change := Created
-	if isNew {
+	if old.ID == "" {
 		s.Events = []event.Event{event.New(now, event.MailboxCreated, by, fmt.Sprintf("The mailbox %s was added.", m.Address)).About(m.ID, m.Address)}
 	} else {
-		change = Updated
 		reason, err := b.decisive(ctx, old, m)
 		if err != nil {
-			return mailbox.Mailbox{}, "", err
+			return err
 		}
 		if reason != "" {
 			s.Suspend = b.needs.suspension(reason, by)
@@ -74,17 +99,11 @@ func (b *Mailboxes) Save(ctx context.Context, in MailboxSettings, by event.Actor
 		s.Events = []event.Event{event.New(now, event.MailboxUpdated, by, fmt.Sprintf("The mailbox %s was changed.", m.Address)).About(m.ID, m.Address)}
 	}
 	if err := b.needs.Mailboxes.SaveMailbox(ctx, s); err != nil {
-		return mailbox.Mailbox{}, "", err
+		return err
 	}
 	b.needs.Changed(m.ID)
 	b.needs.nudge.give()
-	return m, change, nil
-}
-
-// sameSettings compares all that an operator writes.
-func sameSettings(a, b mailbox.Mailbox) bool {
-	a.Version, a.UpdatedAt, a.CreatedAt = b.Version, b.UpdatedAt, b.CreatedAt
-	return reflect.DeepEqual(a, b)
+	return nil
 }
 
 // Get gives a mailbox by address, compared without case.

@@ -10,6 +10,7 @@ import (
 	"github.com/mailgrant/mailgrant/internal/fault"
 	"github.com/mailgrant/mailgrant/internal/mailbox"
 	"github.com/mailgrant/mailgrant/internal/protocol"
+	"github.com/mailgrant/mailgrant/internal/provider"
 )
 
 func TestMailboxes_Refusals(t *testing.T) {
@@ -196,4 +197,145 @@ func TestMailboxes_PauseResumeDelete(t *testing.T) {
 	if _, _, err := b.Mailboxes.Save(b.ctx, connect.MailboxSettings{Mailbox: other, Present: desk}, operator); !fault.Has(err, "mailbox.unknown") {
 		t.Errorf("renaming what is not there: %v", err)
 	}
+}
+
+func TestCheck_FindsEveryMistakeOfAResource(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	m := servicedesk()
+	m.From, m.GrantType, m.ActsAs, m.AfterReceive = "nobody", "password", "app", "burn"
+	m.Receive.Mode, m.Receive.Folders, m.Receive.Port = "watch", []string{"a", "a"}, 70000
+	m.Send.TLS = "ssl"
+	_, err := b.Mailboxes.Check(b.ctx, connect.MailboxSettings{Mailbox: m}, operator)
+	var fields []string
+	for _, f := range fault.All(err) {
+		fields = append(fields, f.Field)
+	}
+	if got, want := strings.Join(fields, " "), "from grant_type acts_as receive.folders[1] receive.mode after_receive receive.port send.tls"; got != want {
+		t.Errorf("found %s, want %s", got, want)
+	}
+	s := contoso()
+	s.Record.Name, s.Record.RedirectURI, s.Record.CAPEM, s.Record.Prompt = "Contoso!", "https://elsewhere.example/", "x", "logn"
+	_, err = b.Providers.Check(b.ctx, s, operator)
+	fields = nil
+	for _, f := range fault.All(err) {
+		fields = append(fields, f.Field)
+		if f.Field == "authorize.prompt" && !strings.Contains(f.Remedy, "Did you mean login?") {
+			t.Errorf("what was meant is not said: %s", f.Remedy)
+		}
+	}
+	if got, want := strings.Join(fields, " "), "name redirect_uri ca_file authorize.prompt"; got != want {
+		t.Errorf("found %s, want %s", got, want)
+	}
+}
+
+func TestPlan(t *testing.T) {
+	t.Parallel()
+	other := func(name string) connect.ProviderSettings {
+		s := contoso()
+		s.Record.Name = name
+		s.Record.Profiles = []provider.Profile{{Name: "p", Scopes: []string{"imap"}}}
+		return s
+	}
+	t.Run("a mailbox may name a provider of the same plan", func(t *testing.T) {
+		b := newBench(t)
+		plan := b.NewPlan(connect.PlanScope{})
+		p, err := plan.Provider(b.ctx, other("fabrikam"), operator)
+		if err != nil || p.Change != connect.Created {
+			t.Fatalf("%s, %v", p.Change, err)
+		}
+		m := servicedesk()
+		m.Provider, m.Profile = "fabrikam", "p"
+		d, err := plan.Mailbox(b.ctx, connect.MailboxSettings{Mailbox: m}, operator)
+		if err != nil || strings.Join(d.Fields, " ") != "profile provider" {
+			t.Fatalf("%v, %v", d.Fields, err)
+		}
+		if _, err := b.Providers.Get(b.ctx, "fabrikam"); !fault.Has(err, "provider.unknown") {
+			t.Fatalf("a check wrote something: %v", err)
+		}
+		if _, _, err := p.Save(b.ctx); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := d.Save(b.ctx); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := b.Mailboxes.Get(b.ctx, desk); err != nil || got.Provider != "fabrikam" {
+			t.Errorf("%+v, %v", got, err)
+		}
+	})
+	t.Run("a refused provider is not unknown", func(t *testing.T) {
+		b := newBench(t)
+		plan := b.NewPlan(connect.PlanScope{})
+		s := other("fabrikam")
+		s.Record.Kind = "nonsense"
+		if _, err := plan.Provider(b.ctx, s, operator); !fault.Has(err, "provider.unknown_kind") {
+			t.Fatal(err)
+		}
+		m := servicedesk()
+		m.Provider, m.GrantType = "fabrikam", "password"
+		_, err := plan.Mailbox(b.ctx, connect.MailboxSettings{Mailbox: m}, operator)
+		if all := fault.All(err); len(all) != 1 || all[0].Field != "grant_type" {
+			t.Errorf("%v", err)
+		}
+	})
+	t.Run("a stored provider that goes is unknown", func(t *testing.T) {
+		b := newBench(t)
+		plan := b.NewPlan(connect.PlanScope{Providers: true})
+		if _, err := plan.Provider(b.ctx, other("contose"), operator); err != nil {
+			t.Fatal(err)
+		}
+		_, err := plan.Mailbox(b.ctx, connect.MailboxSettings{Mailbox: servicedesk()}, operator)
+		if f := fault.Of(err); f == nil || f.ID != "provider.unknown" || !strings.Contains(f.Remedy, "Did you mean contose?") {
+			t.Errorf("%v", err)
+		}
+		if err := plan.MayDelete(b.ctx, "contoso"); !fault.Has(err, "provider.in_use") || !strings.Contains(fault.Of(err).Text, desk) {
+			t.Errorf("a provider in use may be deleted: %v", err)
+		}
+		if err := b.NewPlan(connect.PlanScope{Mailboxes: true}).MayDelete(b.ctx, "contoso"); err != nil {
+			t.Errorf("a provider whose mailboxes go too may not be deleted: %v", err)
+		}
+	})
+	t.Run("a profile in use stays", func(t *testing.T) {
+		b := newBench(t)
+		if _, _, err := b.Providers.Save(b.ctx, other("contoso"), operator); err != nil {
+			t.Fatal(err)
+		}
+		m := servicedesk()
+		m.Profile = "p"
+		if _, _, err := b.Mailboxes.Save(b.ctx, connect.MailboxSettings{Mailbox: m}, operator); err != nil {
+			t.Fatal(err)
+		}
+		_, _, err := b.Providers.Save(b.ctx, contoso(), operator)
+		if f := fault.Of(err); f == nil || f.ID != "provider.profile_in_use" || f.Field != "profiles" || !strings.Contains(f.Text, desk) {
+			t.Errorf("a profile in use was removed: %v", err)
+		}
+		plan := b.NewPlan(connect.PlanScope{})
+		if _, err := plan.Provider(b.ctx, contoso(), operator); err != nil {
+			t.Fatal(err)
+		}
+		if err := plan.Fits(b.ctx, "contoso"); !fault.Has(err, "provider.profile_in_use") {
+			t.Errorf("the plan: %v", err)
+		}
+		if _, err := plan.Mailbox(b.ctx, connect.MailboxSettings{Mailbox: servicedesk()}, operator); err != nil {
+			t.Fatal(err)
+		}
+		if err := plan.Fits(b.ctx, "contoso"); err != nil {
+			t.Errorf("the mailbox changes with it: %v", err)
+		}
+	})
+	t.Run("a change in the meantime is a conflict", func(t *testing.T) {
+		b := newBench(t)
+		m := servicedesk()
+		m.From = "desk@vbcpn.example"
+		d, err := b.Mailboxes.Check(b.ctx, connect.MailboxSettings{Mailbox: m}, operator)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Mailboxes.Pause(b.ctx, desk, operator); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := d.Save(b.ctx); !fault.Has(err, "mailbox.changed") {
+			t.Errorf("an older view was written: %v", err)
+		}
+	})
 }

@@ -23,55 +23,61 @@ const (
 	defaultPoll            = time.Minute
 )
 
+// known is where the provider of a mailbox is looked up.
+type known interface {
+	// record gives a provider with its kind; "provider.unknown" when there is none.
+	record(ctx context.Context, name string) (provider.Record, provider.Kind, error)
+	// names lists the providers there are.
+	names(ctx context.Context) ([]string, error)
+}
+
 // check finds what is wrong with a mailbox and fills in defaults.
-func (b *Mailboxes) check(ctx context.Context, m *mailbox.Mailbox) error {
-	var err error
-	if m.Address, err = message.Address(m.Address); err != nil {
-		return inField(err, "address")
+func (b *Mailboxes) check(ctx context.Context, known known, m *mailbox.Mailbox) error {
+	var mistakes []error
+	address, err := message.Address(m.Address)
+	if err != nil {
+		mistakes = append(mistakes, inField(err, "address"))
+	} else {
+		m.Address = address
 	}
 	if m.From != "" {
 		if m.From, err = message.Address(m.From); err != nil {
-			return inField(err, "from")
+			mistakes = append(mistakes, inField(err, "from"))
 		}
 	}
-	r, kind, err := b.providers.record(ctx, m.Provider)
-	if fault.Has(err, "provider.unknown") {
-		return b.unknownProvider(ctx, m.Provider)
-	}
-	if err != nil {
-		return err
-	}
-	if err := checkGrantType(m); err != nil {
-		return err
-	}
-	if err := checkActsAs(m); err != nil {
-		return err
-	}
-	if err := checkProfile(r, m.Profile); err != nil {
-		return err
-	}
+	mistakes = append(mistakes, checkGrantType(m), checkActsAs(m))
 	if m.Receive == nil && m.Send == nil {
-		return wrong("mailbox.does_nothing", "receive", fmt.Sprintf("The mailbox %s neither receives nor sends.", m.Address), "Give it receive, send, or both.")
+		mistakes = append(mistakes, wrong("mailbox.does_nothing", "receive", fmt.Sprintf("The mailbox %s neither receives nor sends.", fault.Shorten(m.Address, 80)), "Give it receive, send, or both."))
 	}
-	if err := checkReceive(m); err != nil {
-		return err
+	mistakes = append(mistakes, checkReceive(m), checkSend(m))
+	ways := fault.Join(mistakes...)
+	r, kind, err := known.record(ctx, m.Provider)
+	switch {
+	case fault.Has(err, "provider.unknown"):
+		return fault.Join(ways, unknownProvider(ctx, known, m.Provider))
+	case err != nil:
+		return fault.Join(err, ways)
+	case kind == nil: // the provider itself is refused
+		return ways
 	}
-	if err := checkSend(m); err != nil {
-		return err
-	}
+	mistakes = []error{ways, checkProfile(r, m.Profile)}
 	receive, send := m.Endpoints(kind, r)
-	if receive != nil {
-		if err := b.checkEndpoint(*receive, m.Receive.Server, r.Name); err != nil {
-			return err
-		}
+	if receive != nil && !blames(ways, "receive.protocol") {
+		mistakes = append(mistakes, b.checkEndpoint(*receive, m.Receive.Server, r.Name))
 	}
-	if send != nil {
-		if err := b.checkEndpoint(*send, m.Send.Server, r.Name); err != nil {
-			return err
-		}
+	if send != nil && !blames(ways, "send.protocol") {
+		mistakes = append(mistakes, b.checkEndpoint(*send, m.Send.Server, r.Name))
+	}
+	if err := fault.Join(mistakes...); err != nil {
+		return err
 	}
 	_, err = kind.Resources(r, m.Uses(), m.Profile)
 	return err
+}
+
+// blames reports whether a field is among those at fault.
+func blames(err error, field string) bool {
+	return slices.ContainsFunc(fault.All(err), func(f *fault.Error) bool { return f.Field == field })
 }
 
 func inField(err error, field string) error {
@@ -80,20 +86,20 @@ func inField(err error, field string) error {
 	return &f
 }
 
-func (b *Mailboxes) unknownProvider(ctx context.Context, name string) error {
-	all, err := b.providers.List(ctx)
+func unknownProvider(ctx context.Context, known known, name string) error {
+	names, err := known.names(ctx)
 	if err != nil {
 		return err
 	}
-	var names []string
-	for _, r := range all {
-		names = append(names, r.Name)
-	}
 	remedy := "Add the provider first; there is none yet."
 	if len(names) > 0 {
-		remedy = "Use " + orList(names) + ", or add the provider first."
+		remedy = meant(name, names) + "Use " + orList(names) + ", or add the provider first."
 	}
-	return wrong("provider.unknown", "provider", fmt.Sprintf("There is no provider called “%s”.", fault.Shorten(name, 60)), remedy)
+	text := fmt.Sprintf("There is no provider called “%s”.", fault.Shorten(name, 60))
+	if name == "" {
+		text = "The mailbox names no provider."
+	}
+	return wrong("provider.unknown", "provider", text, remedy)
 }
 
 func checkGrantType(m *mailbox.Mailbox) error {
@@ -167,9 +173,10 @@ func checkReceive(m *mailbox.Mailbox) error {
 	default:
 		return oneOf("mailbox.protocol", "receive.protocol", own.Protocol, protocol.IMAP)
 	}
-	if err := checkFolders(&own); err != nil {
-		return err
-	}
+	return fault.Join(checkFolders(&own), checkMode(&own), checkAfterReceive(m))
+}
+
+func checkMode(own *mailbox.Receive) error {
 	if own.Mode == "" {
 		own.Mode = mailbox.ModePush
 	}
@@ -184,7 +191,7 @@ func checkReceive(m *mailbox.Mailbox) error {
 	case own.Mode == mailbox.ModePoll && (own.Every < shortestPoll || own.Every > longestPoll):
 		return wrong("mailbox.every", "receive.every", fmt.Sprintf("Asking every %s is not possible.", own.Every), "Use a time between 10s and 24h.")
 	}
-	return checkAfterReceive(m)
+	return nil
 }
 
 func checkFolders(own *mailbox.Receive) error {
@@ -228,7 +235,7 @@ func checkAfterReceive(m *mailbox.Mailbox) error {
 	target = strings.TrimSpace(target)
 	switch {
 	case !ok:
-		return wrong("mailbox.after_receive", "after_receive", fmt.Sprintf("“%s” is not possible here.", fault.Shorten(text, 60)), remedy)
+		return wrong("mailbox.after_receive", "after_receive", fmt.Sprintf("“%s” is not possible here.", fault.Shorten(text, 60)), meant(text, []string{protocol.DisposeKeep, protocol.DisposeMarkSeen, protocol.DisposeDelete})+remedy)
 	case target == "" || len(target) > 255 || strings.ContainsAny(target, "\r\n\x00*%"):
 		return wrong("mailbox.after_receive", "after_receive", "The folder to move to is missing or is not the name of a folder.", "Write it as move: Processed.")
 	case slices.ContainsFunc(m.Receive.Folders, func(f string) bool { return f == target || f == "INBOX" && strings.EqualFold(target, "INBOX") }):
@@ -261,28 +268,29 @@ func checkSend(m *mailbox.Mailbox) error {
 // connect, and that nothing crosses a network in clear.
 func (b *Mailboxes) checkEndpoint(at protocol.Endpoint, own mailbox.Server, providerName string) error {
 	field := func(name string) string { return at.Setting + "." + name }
-	if at.Host == "" {
-		return wrong("mailbox.host", field("host"), fmt.Sprintf("The provider %s has no preset host for %s.", providerName, at.Protocol), "Give the mail server's name here.")
-	}
-	if strings.ContainsAny(at.Host, "/@ \t\r\n") || len(at.Host) > 253 {
-		return wrong("mailbox.host", field("host"), fmt.Sprintf("“%s” is not the name of a host.", fault.Shorten(at.Host, 80)), "Write the name or the address alone: no scheme, no path; the port goes into port.")
+	var mistakes []error
+	add := func(id, name, text, remedy string) { mistakes = append(mistakes, wrong(id, field(name), text, remedy)) }
+	switch {
+	case at.Host == "":
+		add("mailbox.host", "host", fmt.Sprintf("The provider %s has no preset host for %s.", providerName, at.Protocol), "Give the mail server's name here.")
+	case strings.ContainsAny(at.Host, "/@ \t\r\n") || len(at.Host) > 253:
+		add("mailbox.host", "host", fmt.Sprintf("“%s” is not the name of a host.", fault.Shorten(at.Host, 80)), "Write the name or the address alone: no scheme, no path; the port goes into port.")
 	}
 	if err := oneOf("mailbox.tls", field("tls"), at.TLS, protocol.TLSImplicit, protocol.TLSStart, protocol.TLSNone); err != nil {
-		return err
+		mistakes = append(mistakes, err)
+	} else if usual, ok := contradicting(at); ok {
+		add("mailbox.port", "port", fmt.Sprintf("Port %d and tls: %s do not go together: servers speak %s there.", at.Port, at.TLS, usual), fmt.Sprintf("Give port %d with tls: %s, or another tls.", mailbox.UsualPort(at.Protocol, at.TLS), at.TLS))
 	}
-	if own.Port < 0 || own.Port > 65535 || at.Port == 0 {
-		return wrong("mailbox.port", field("port"), "The port is missing or is no port number.", "Use a number from 1 to 65535; usual are 993 for imap and 587 or 465 for smtp.")
-	}
-	if usual, ok := contradicting(at); ok {
-		return wrong("mailbox.port", field("port"), fmt.Sprintf("Port %d and tls: %s do not go together: servers speak %s there.", at.Port, at.TLS, usual), fmt.Sprintf("Give port %d with tls: %s, or another tls.", mailbox.UsualPort(at.Protocol, at.TLS), at.TLS))
+	if own.Port < 0 || own.Port > 65535 || at.Port == 0 && len(mistakes) == 0 {
+		add("mailbox.port", "port", "The port is missing or is no port number.", "Use a number from 1 to 65535; usual are 993 for imap and 587 or 465 for smtp.")
 	}
 	if at.TLS == protocol.TLSNone && !loopback(at.Host) {
-		return wrong("mailbox.tls", field("tls"), fmt.Sprintf("Without TLS, access tokens would travel to %s in clear.", at.Host), "Use implicit or starttls; none is possible only towards this machine itself (localhost, 127.0.0.1, ::1).")
+		add("mailbox.tls", "tls", fmt.Sprintf("Without TLS, access tokens would travel to %s in clear.", at.Host), "Use implicit or starttls; none is possible only towards this machine itself (localhost, 127.0.0.1, ::1).")
 	}
 	if strings.ContainsFunc(own.User, func(r rune) bool { return r < 0x20 || r == 0x7f }) || len(own.User) > 320 {
-		return wrong("mailbox.user", field("user"), "The user name holds a control character or is too long.", "Write the name as the mail server knows it, or leave it out for the address.")
+		add("mailbox.user", "user", "The user name holds a control character or is too long.", "Write the name as the mail server knows it, or leave it out for the address.")
 	}
-	return checkCA(field("ca_file"), own.CAPEM)
+	return fault.Join(append(mistakes, checkCA(field("ca_file"), own.CAPEM))...)
 }
 
 // contradicting reports the TLS mode that belongs to a well-known port, where

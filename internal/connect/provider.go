@@ -9,22 +9,13 @@ import (
 
 	"github.com/mailgrant/mailgrant/internal/event"
 	"github.com/mailgrant/mailgrant/internal/fault"
+	"github.com/mailgrant/mailgrant/internal/mailbox"
 	"github.com/mailgrant/mailgrant/internal/provider"
 	"github.com/mailgrant/mailgrant/internal/seal"
 )
 
 // Providers keeps providers and opens their registrations.
 type Providers struct{ needs Needs }
-
-// Change says what a Save did.
-type Change string
-
-// The changes.
-const (
-	Created   Change = "created"
-	Updated   Change = "updated"
-	Unchanged Change = "unchanged"
-)
 
 // When says what a Save may do.
 type When int
@@ -59,21 +50,32 @@ type SecretInput struct {
 // are asked for again ("provider.secret_needed"), and the grants of the
 // provider's mailboxes are suspended until they are verified anew.
 func (p *Providers) Save(ctx context.Context, in ProviderSettings, by event.Actor) (provider.Record, Change, error) {
-	r := in.Record
-	kind, err := p.check(&r)
+	d, err := p.Check(ctx, in, by)
+	if err == nil && d.fits != nil {
+		err = d.fits(ctx, func(string) bool { return false })
+	}
 	if err != nil {
 		return provider.Record{}, "", err
 	}
+	return d.Save(ctx)
+}
+
+// Check finds every mistake in a provider, and what saving it would change.
+func (p *Providers) Check(ctx context.Context, in ProviderSettings, by event.Actor) (Draft[provider.Record], error) {
+	r := in.Record
+	kind, mistakes := p.check(&r)
 	old, stored, err := p.needs.Providers.Provider(ctx, r.Name)
 	isNew := fault.Has(err, "provider.unknown")
 	switch {
-	case err != nil && !isNew, isNew && in.When == OnlyUpdate:
-		return provider.Record{}, "", err
+	case err != nil && !isNew:
+		return Draft[provider.Record]{}, err
+	case isNew && in.When == OnlyUpdate:
+		return Draft[provider.Record]{}, err
 	case !isNew && in.When == OnlyCreate:
-		return provider.Record{}, "", &fault.Error{
+		mistakes = fault.Join(mistakes, &fault.Error{
 			ID: "provider.exists", Kind: fault.Conflict, Field: "name", Who: []fault.Who{fault.Operator},
 			Text: fmt.Sprintf("There is a provider called %s already.", r.Name), Remedy: "Choose another name, or change the one that exists.",
-		}
+		})
 	}
 	now := p.needs.Now().UTC()
 	r.ID, r.Version, r.CreatedAt, r.UpdatedAt = event.NewID(), 1, now, now
@@ -81,44 +83,86 @@ func (p *Providers) Save(ctx context.Context, in ProviderSettings, by event.Acto
 		r.ID, r.Version, r.CreatedAt = old.ID, old.Version+1, old.CreatedAt
 	}
 	secrets, changed, err := p.secrets(in.Secrets, old, r, stored)
-	if err != nil {
-		return provider.Record{}, "", err
+	if fault.KindOf(err) == fault.Internal && err != nil {
+		return Draft[provider.Record]{}, err
 	}
 	r.Secrets = refs(secrets)
-	if err := kind.Check(r); err != nil {
-		return provider.Record{}, "", err
+	mistakes = fault.Join(mistakes, err)
+	if kind != nil {
+		mistakes = fault.Join(mistakes, kind.Check(r))
 	}
-	if !isNew && !changed && sameProvider(old, r) {
-		return old, Unchanged, nil
+	if mistakes != nil {
+		return Draft[provider.Record]{}, mistakes
 	}
-	s := SaveProvider{Record: r, Secrets: secrets, IfVersion: old.Version}
-	s.Event = event.New(now, event.ProviderCreated, by, fmt.Sprintf("The provider %s was added.", r.Name)).With("provider", r.Name)
-	change := Created
-	if !isNew {
-		change = Updated
-		s.RetryAt = now
-		text := fmt.Sprintf("The provider %s was changed.", r.Name)
-		if identityChanged(old, r) {
-			s.Suspend = p.needs.suspension("its provider "+r.Name+" was changed in what decides who signs in where", by)
-			text = fmt.Sprintf("The provider %s was changed in what decides who signs in where.", r.Name)
-			s.Suspend.Text = fmt.Sprintf("The provider %s was changed in what decides who signs in where; the grants of its mailboxes are suspended until they are verified anew.", r.Name)
+	if isNew {
+		return Draft[provider.Record]{Becomes: r, Change: Created, save: func(ctx context.Context) error {
+			e := event.New(now, event.ProviderCreated, by, fmt.Sprintf("The provider %s was added.", r.Name)).With("provider", r.Name)
+			return p.needs.Providers.SaveProvider(ctx, SaveProvider{Record: r, Secrets: secrets, Event: e})
+		}}, nil
+	}
+	fields := changedFields(old, r)
+	if changed {
+		fields = append(fields, "client_secrets")
+	}
+	if len(fields) == 0 {
+		return Draft[provider.Record]{Becomes: old, Change: Unchanged}, nil
+	}
+	d := Draft[provider.Record]{Becomes: r, Change: Updated, Fields: fields, save: func(ctx context.Context) error {
+		return p.replace(ctx, old, r, secrets, by)
+	}}
+	if slices.Contains(fields, "profiles") {
+		d.fits = func(ctx context.Context, changes func(string) bool) error { return p.fits(ctx, r, kind, changes) }
+	}
+	return d, nil
+}
+
+// fits asks whether the mailboxes that use a provider's profiles still can: one
+// that they name may be gone.
+func (p *Providers) fits(ctx context.Context, r provider.Record, kind provider.Kind, changes func(address string) bool) error {
+	return p.eachMailbox(ctx, r.Name, func(m mailbox.Mailbox) error {
+		if m.Profile == "" || changes(m.Address) {
+			return nil
 		}
-		s.Event = event.New(now, event.ProviderUpdated, by, text).With("provider", r.Name)
+		err := checkProfile(r, m.Profile)
+		if err == nil {
+			_, err = kind.Resources(r, m.Uses(), m.Profile)
+		}
+		if err == nil {
+			return nil
+		}
+		return wrong("provider.profile_in_use", "profiles", fmt.Sprintf("The mailbox %s uses the profile %s, and could no longer: %s", m.Address, m.Profile, fault.Of(err).Text),
+			"Keep the profile as that mailbox needs it, or change the mailbox first.")
+	})
+}
+
+// replace writes a changed provider over the version that was looked at.
+func (p *Providers) replace(ctx context.Context, old, r provider.Record, secrets []SealedSecret, by event.Actor) error {
+	now := p.needs.Now().UTC()
+	s := SaveProvider{Record: r, Secrets: secrets, IfVersion: old.Version, RetryAt: now}
+	text := fmt.Sprintf("The provider %s was changed.", r.Name)
+	if identityChanged(old, r) {
+		s.Suspend = p.needs.suspension("its provider "+r.Name+" was changed in what decides who signs in where", by)
+		text = fmt.Sprintf("The provider %s was changed in what decides who signs in where.", r.Name)
+		s.Suspend.Text = fmt.Sprintf("The provider %s was changed in what decides who signs in where; the grants of its mailboxes are suspended until they are verified anew.", r.Name)
 	}
+	s.Event = event.New(now, event.ProviderUpdated, by, text).With("provider", r.Name)
 	if err := p.needs.Providers.SaveProvider(ctx, s); err != nil {
-		return provider.Record{}, "", err
+		return err
 	}
-	if !isNew {
-		p.needs.nudge.give()
-		if err := p.tell(ctx, r.Name); err != nil {
-			return provider.Record{}, "", err
-		}
-	}
-	return r, change, nil
+	p.needs.nudge.give()
+	return p.tell(ctx, r.Name)
 }
 
 // tell says of every mailbox at a changed provider that it changed too.
 func (p *Providers) tell(ctx context.Context, name string) error {
+	return p.eachMailbox(ctx, name, func(m mailbox.Mailbox) error {
+		p.needs.Changed(m.ID)
+		return nil
+	})
+}
+
+// eachMailbox visits the mailboxes at a provider, page by page.
+func (p *Providers) eachMailbox(ctx context.Context, name string, visit func(mailbox.Mailbox) error) error {
 	const page = 200
 	after := ""
 	for {
@@ -128,8 +172,11 @@ func (p *Providers) tell(ctx context.Context, name string) error {
 		}
 		for _, l := range listed {
 			after = l.Mailbox.Address
-			if l.Mailbox.Provider == name {
-				p.needs.Changed(l.Mailbox.ID)
+			if l.Mailbox.Provider != name {
+				continue
+			}
+			if err := visit(l.Mailbox); err != nil {
+				return err
 			}
 		}
 		if len(listed) < page {
@@ -147,14 +194,22 @@ func (p *Providers) secrets(in []SecretInput, old, r provider.Record, stored []S
 			in = append(in, SecretInput{ID: s.ID, ExpiresAt: s.ExpiresAt})
 		}
 	}
-	for _, s := range in {
+	now := p.needs.Now()
+	var mistakes error
+	for i, s := range in {
 		at := slices.IndexFunc(stored, func(x SealedSecret) bool { return x.ID == s.ID && s.ID != "" })
+		field := fmt.Sprintf("client_secrets[%d]", i)
 		if s.Value.IsZero() {
 			switch {
+			case at < 0 && s.ID != "":
+				mistakes = fault.Join(mistakes, secretNeeded(field, "There is no stored client secret with this id."))
+				continue
 			case at < 0:
-				return nil, false, secretNeeded("The client secret is empty.")
+				mistakes = fault.Join(mistakes, secretNeeded(field, "The client secret is empty."))
+				continue
 			case !samePlace:
-				return nil, false, secretNeeded(fmt.Sprintf("A stored client secret of %s is bound to the authorization server and client it was given for, and one of these changes now.", r.Name))
+				mistakes = fault.Join(mistakes, secretNeeded(field, fmt.Sprintf("A stored client secret of %s is bound to the authorization server and client it was given for, and one of these changes now.", r.Name)))
+				continue
 			}
 			kept := stored[at]
 			changed = changed || !kept.ExpiresAt.Equal(s.ExpiresAt)
@@ -168,6 +223,11 @@ func (p *Providers) secrets(in []SecretInput, old, r provider.Record, stored []S
 			out = append(out, kept)
 			continue
 		}
+		if !s.ExpiresAt.IsZero() && !s.ExpiresAt.After(now) {
+			mistakes = fault.Join(mistakes, wrong("provider.secret_ended", field+".expires_at", fmt.Sprintf("This client secret ended on %s.", s.ExpiresAt.UTC().Format(time.DateOnly)),
+				"Make a new client secret at the provider and give that one; or correct the date, or leave it out."))
+			continue
+		}
 		changed = true
 		id := event.NewID()
 		sealed, err := p.needs.Keys.Seal(s.Value, secretPlace(r, id))
@@ -175,6 +235,9 @@ func (p *Providers) secrets(in []SecretInput, old, r provider.Record, stored []S
 			return nil, false, fmt.Errorf("seal the client secret: %w", err)
 		}
 		out = append(out, SealedSecret{ID: id, Sealed: sealed, Where: secretPlace(r, id), ExpiresAt: s.ExpiresAt.UTC()})
+	}
+	if mistakes != nil {
+		return nil, false, mistakes
 	}
 	moved := !slices.EqualFunc(out, stored, func(a, b SealedSecret) bool { return a.ID == b.ID })
 	return out, changed || moved, nil
@@ -191,9 +254,9 @@ func (p *Providers) sameSecret(value seal.Secret, old provider.Record, stored []
 	return SealedSecret{}, false
 }
 
-func secretNeeded(text string) *fault.Error {
+func secretNeeded(field, text string) *fault.Error {
 	return &fault.Error{
-		ID: "provider.secret_needed", Kind: fault.Invalid, Field: "client_secrets", Text: text,
+		ID: "provider.secret_needed", Kind: fault.Invalid, Field: field, Text: text,
 		Who: []fault.Who{fault.Operator}, Remedy: "Give the client secrets again, together with this change.",
 	}
 }
@@ -222,13 +285,14 @@ func identityChanged(old, r provider.Record) bool {
 	return !slices.Equal(secretPlace(old, ""), secretPlace(r, "")) || old.IdentityClaim != r.IdentityClaim
 }
 
-func sameProvider(a, b provider.Record) bool {
-	return a.Kind == b.Kind && a.Tenant == b.Tenant && a.Cloud == b.Cloud && a.Issuer == b.Issuer && a.ClientID == b.ClientID &&
-		a.RedirectURI == b.RedirectURI && a.Prompt == b.Prompt && a.CAPEM == b.CAPEM && a.IdentityClaim == b.IdentityClaim &&
-		maps.Equal(a.Endpoints, b.Endpoints) &&
-		slices.EqualFunc(a.Profiles, b.Profiles, func(x, y provider.Profile) bool {
-			return x.Name == y.Name && x.GrantType == y.GrantType && slices.Equal(x.Scopes, y.Scopes)
-		})
+// names lists the providers there are.
+func (p *Providers) names(ctx context.Context) ([]string, error) {
+	all, err := p.List(ctx)
+	var names []string
+	for _, r := range all {
+		names = append(names, r.Name)
+	}
+	return names, err
 }
 
 // List gives all providers by name, without secrets.

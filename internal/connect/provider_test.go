@@ -167,7 +167,10 @@ func TestProviders_Refusals(t *testing.T) {
 		{"a private key", func(s *connect.ProviderSettings) {
 			s.Record.CAPEM = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"
 		}, "tls.ca", "ca_file", "never a private key"},
-		{"empty secret", func(s *connect.ProviderSettings) { s.Secrets = []connect.SecretInput{{}} }, "provider.secret_needed", "client_secrets", ""},
+		{"empty secret", func(s *connect.ProviderSettings) { s.Secrets = []connect.SecretInput{{}} }, "provider.secret_needed", "client_secrets[0]", ""},
+		{"secret that has ended", func(s *connect.ProviderSettings) {
+			s.Secrets = []connect.SecretInput{{Value: seal.NewSecret("another"), ExpiresAt: start.Add(-time.Hour)}}
+		}, "provider.secret_ended", "client_secrets[0].expires_at", "Make a new client secret"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

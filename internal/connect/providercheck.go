@@ -29,7 +29,15 @@ func oneOf[T ~string](id, field string, value T, allowed ...T) error {
 	for i, a := range allowed {
 		words[i] = string(a)
 	}
-	return wrong(id, field, fmt.Sprintf("“%s” is not possible here.", fault.Shorten(string(value), 60)), "Use "+orList(words)+".")
+	return wrong(id, field, fmt.Sprintf("“%s” is not possible here.", fault.Shorten(string(value), 60)), meant(string(value), words)+"Use "+orList(words)+".")
+}
+
+// meant asks whether one of the words was meant, where the value is near one.
+func meant(value string, words []string) string {
+	if near := fault.Nearest(value, words); near != "" {
+		return "Did you mean " + near + "? "
+	}
+	return ""
 }
 
 func orList(words []string) string {
@@ -50,47 +58,37 @@ func (p *Providers) kind(name string) (provider.Kind, error) {
 }
 
 func oneOfKinds(name string, known []string) error {
-	return wrong("provider.unknown_kind", "kind", fmt.Sprintf("There is no kind of provider called “%s”.", fault.Shorten(name, 60)), "Use "+orList(known)+".")
+	return wrong("provider.unknown_kind", "kind", fmt.Sprintf("There is no kind of provider called “%s”.", fault.Shorten(name, 60)), meant(name, known)+"Use "+orList(known)+".")
 }
 
 // check finds what is wrong with a record in every kind; what one kind alone
-// knows it checks itself.
+// knows it checks itself. The kind is nil where there is no such kind.
 func (p *Providers) check(r *provider.Record) (provider.Kind, error) {
 	r.Name = strings.TrimSpace(r.Name)
+	var mistakes []error
 	if !resourceName.MatchString(r.Name) {
-		return nil, wrong("provider.name", "name", fmt.Sprintf("“%s” cannot be the name of a provider.", fault.Shorten(r.Name, 60)),
-			"Use small letters, digits, dots and dashes, at most 63 of them, beginning and ending with a letter or digit.")
+		mistakes = append(mistakes, wrong("provider.name", "name", fmt.Sprintf("“%s” cannot be the name of a provider.", fault.Shorten(r.Name, 60)),
+			"Use small letters, digits, dots and dashes, at most 63 of them, beginning and ending with a letter or digit."))
 	}
+	mistakes = append(mistakes, p.checkRedirect(r.RedirectURI), checkCA("ca_file", r.CAPEM))
 	kind, err := p.kind(r.Kind)
 	if err != nil {
-		return nil, err
+		return nil, fault.Join(append(mistakes, err)...)
 	}
 	traits := kind.Traits()
 	if r.Prompt != "" {
-		if err := oneOf("provider.prompt", "authorize.prompt", r.Prompt, traits.Prompts...); err != nil {
-			return nil, err
-		}
+		mistakes = append(mistakes, oneOf("provider.prompt", "authorize.prompt", r.Prompt, traits.Prompts...))
 	}
-	if r.Cloud != "" {
-		if len(traits.Clouds) == 0 {
-			return nil, wrong("provider.cloud", "cloud", fmt.Sprintf("A provider of kind %s has no clouds to choose from.", r.Kind), "Leave the setting out.")
-		}
-		if err := oneOf("provider.cloud", "cloud", r.Cloud, traits.Clouds...); err != nil {
-			return nil, err
-		}
+	switch {
+	case r.Cloud != "" && len(traits.Clouds) == 0:
+		mistakes = append(mistakes, wrong("provider.cloud", "cloud", fmt.Sprintf("A provider of kind %s has no clouds to choose from.", r.Kind), "Leave the setting out."))
+	case r.Cloud != "":
+		mistakes = append(mistakes, oneOf("provider.cloud", "cloud", r.Cloud, traits.Clouds...))
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.Endpoints)) {
-		if err := oneOf("provider.endpoint", "endpoints."+fault.Shorten(name, 40), name, traits.Endpoints...); err != nil {
-			return nil, err
-		}
+		mistakes = append(mistakes, oneOf("provider.endpoint", "endpoints."+fault.Shorten(name, 40), name, traits.Endpoints...))
 	}
-	if err := p.checkRedirect(r.RedirectURI); err != nil {
-		return nil, err
-	}
-	if err := checkCA("ca_file", r.CAPEM); err != nil {
-		return nil, err
-	}
-	return kind, nil
+	return kind, fault.Join(mistakes...)
 }
 
 // checkRedirect demands that the answer arrives here, in the browser that holds

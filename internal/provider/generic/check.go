@@ -19,7 +19,7 @@ func invalid(field, text, remedy string) error {
 
 // Check finds contradictions in a record.
 func (k *Kind) Check(r provider.Record) error {
-	return errors.Join(slices.Concat(k.checkIssuer(r), k.checkEndpoints(r), k.checkProfiles(r))...)
+	return errors.Join(slices.Concat(k.checkIssuer(r), k.checkEndpoints(r), provider.CheckProfiles(r))...)
 }
 
 func (k *Kind) checkIssuer(r provider.Record) (found []error) {
@@ -65,24 +65,6 @@ func (k *Kind) checkEndpoints(r provider.Record) (found []error) {
 		}
 		if why != "" {
 			found = append(found, invalid(field, "The address “"+fault.Shorten(value, 80)+"” "+why+".", "Correct or remove "+field+"."))
-		}
-	}
-	return found
-}
-
-func (k *Kind) checkProfiles(r provider.Record) (found []error) {
-	for _, p := range r.Profiles {
-		field := "profiles[" + p.Name + "]"
-		if p.GrantType != "" && p.GrantType != "authorization_code" {
-			found = append(found, invalid(field+".grant_type", "The grant type “"+fault.Shorten(p.GrantType, 40)+"” cannot be used.", "Use authorization_code."))
-		}
-		if len(p.Scopes) == 0 {
-			found = append(found, invalid(field+".scopes", "The profile has no scopes.", "List them, or leave the profile out."))
-		}
-		for _, s := range p.Scopes { // RFC 6749, 3.3
-			if s == "" || strings.ContainsFunc(s, func(c rune) bool { return c <= 0x20 || c > 0x7e || c == '"' || c == '\\' }) {
-				found = append(found, invalid(field+".scopes", "“"+fault.Shorten(s, 80)+"” is not a scope: one is a word without spaces, quotes and backslashes.", "Give one scope per line."))
-			}
 		}
 	}
 	return found

@@ -234,7 +234,7 @@ func TestCheck(t *testing.T) {
 		"a cloud":                  {func(r *provider.Record) { r.Cloud = "global" }, "cloud"},
 		"a client ID of two lines": {func(r *provider.Record) { r.ClientID = "a\nb" }, "client_id"},
 		"a token endpoint of http": {func(r *provider.Record) { r.Endpoints = map[string]string{"token": "http://as.example/t"} }, "endpoints.token"},
-		"two scopes in one":        {func(r *provider.Record) { r.Profiles = []provider.Profile{{Name: "p", Scopes: []string{"a b"}}} }, "profiles[p].scopes"},
+		"two scopes in one":        {func(r *provider.Record) { r.Profiles = []provider.Profile{{Name: "p", Scopes: []string{"a b"}}} }, "profiles[0].scopes[0]"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -31,7 +31,7 @@ func invalid(field, text, remedy string) error {
 
 // Check finds contradictions in a record.
 func (k *Kind) Check(r provider.Record) error {
-	return errors.Join(slices.Concat(k.checkIdentity(r), k.checkChoices(r), k.checkEndpoints(r), k.checkProfiles(r))...)
+	return errors.Join(slices.Concat(k.checkIdentity(r), k.checkChoices(r), k.checkEndpoints(r), provider.CheckProfiles(r))...)
 }
 
 func (k *Kind) checkIdentity(r provider.Record) (found []error) {
@@ -95,25 +95,6 @@ func (k *Kind) checkEndpoints(r provider.Record) (found []error) {
 		default:
 			found = append(found, invalid(field, "There is no endpoint named “"+fault.Shorten(name, 40)+"” to override.",
 				"Use one of "+strings.Join(k.Traits().Endpoints, ", ")+"."))
-		}
-	}
-	return found
-}
-
-func (k *Kind) checkProfiles(r provider.Record) (found []error) {
-	s := siteOf(r)
-	for _, p := range r.Profiles {
-		field := "profiles[" + p.Name + "]"
-		if p.GrantType != "" && p.GrantType != "authorization_code" {
-			found = append(found, invalid(field+".grant_type", fmt.Sprintf("The grant type “%s” cannot be used.", fault.Shorten(p.GrantType, 40)), "Use authorization_code."))
-		}
-		if len(p.Scopes) == 0 {
-			found = append(found, invalid(field+".scopes", "The profile has no scopes.", "List them, or leave the profile out."))
-		}
-		for _, scope := range p.Scopes {
-			if why := s.lintScope(scope); why != "" {
-				found = append(found, invalid(field+".scopes", "The scope “"+fault.Shorten(scope, 80)+"” "+why+".", "Correct the scope."))
-			}
 		}
 	}
 	return found

@@ -55,18 +55,21 @@ func TestCheck(t *testing.T) {
 		"a mail host without port":    {func(r *provider.Record) { r.Endpoints = map[string]string{"imap": "mail.example"} }, "endpoints.imap"},
 		"a mail host of http":         {func(r *provider.Record) { r.Endpoints = map[string]string{"smtp": "http://mail.example:25"} }, "endpoints.smtp"},
 		"a redirect URI without TLS":  {func(r *provider.Record) { r.RedirectURI = "http://me.example/cb" }, "redirect_uri"},
-		"a scope without its resource": {func(r *provider.Record) {
-			r.Profiles = []provider.Profile{{Name: "p", Scopes: []string{"IMAP.AccessAsUser.All"}}}
-		}, "profiles[p].scopes"},
-		"a scope of another cloud": {func(r *provider.Record) {
-			r.Profiles = []provider.Profile{{Name: "p", Scopes: []string{"https://outlook.office365.us/SMTP.Send"}}}
-		}, "profiles[p].scopes"},
-		".default": {func(r *provider.Record) {
-			r.Profiles = []provider.Profile{{Name: "p", Scopes: []string{"https://outlook.office.com/.default"}}}
-		}, "profiles[p].scopes"},
+		"a scope of no known form, which a mailbox may be refused": {func(r *provider.Record) {
+			r.Profiles = []provider.Profile{{Name: "p", Scopes: []string{"...", "IMAP.AccessAsUser.All"}}}
+		}, ""},
+		"a scope with a space": {func(r *provider.Record) {
+			r.Profiles = []provider.Profile{{Name: "p", Scopes: []string{"openid", "a b"}}}
+		}, "profiles[0].scopes[1]"},
+		"a profile twice": {func(r *provider.Record) {
+			r.Profiles = []provider.Profile{{Name: "p", Scopes: []string{"openid"}}, {Name: "p", Scopes: []string{"openid"}}}
+		}, "profiles[1].name"},
+		"a profile without a name": {func(r *provider.Record) {
+			r.Profiles = []provider.Profile{{Scopes: []string{"openid"}}}
+		}, "profiles[0].name"},
 		"client credentials": {func(r *provider.Record) {
 			r.Profiles = []provider.Profile{{Name: "p", GrantType: "client_credentials", Scopes: []string{"https://outlook.office.com/SMTP.Send"}}}
-		}, "profiles[p].grant_type"},
+		}, "profiles[0].grant_type"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -82,6 +85,27 @@ func TestCheck(t *testing.T) {
 			f := fault.Of(err)
 			if f.Kind != fault.Invalid || f.Field != c.field || f.Text == "" || f.Remedy == "" {
 				t.Fatalf("%+v, want a refusal of %s", f, c.field)
+			}
+		})
+	}
+}
+
+func TestResources_RefuseScopesThatMicrosoftWouldTakeForOthers(t *testing.T) {
+	t.Parallel()
+	k := microsoft.New(microsoft.Options{})
+	for outcome, scope := range map[string]string{
+		"a scope without its resource": "IMAP.AccessAsUser.All", "no scope at all": "...",
+		"a scope of another cloud": "https://outlook.office365.us/SMTP.Send", ".default": "https://outlook.office.com/.default",
+	} {
+		t.Run(outcome, func(t *testing.T) {
+			r := record()
+			r.Profiles = []provider.Profile{{Name: "p", Scopes: []string{scope}}}
+			_, err := k.Resources(r, []provider.Use{provider.UseIMAP}, "p")
+			if f := fault.Of(err); f == nil || f.Kind != fault.Invalid || f.Field != "profile" || !strings.Contains(f.Text, scope) || f.Remedy == "" {
+				t.Errorf("%v", err)
+			}
+			if _, err := k.Resources(r, []provider.Use{provider.UseIMAP}, ""); err != nil {
+				t.Errorf("a mailbox without the profile is refused: %v", err)
 			}
 		})
 	}

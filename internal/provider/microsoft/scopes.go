@@ -49,6 +49,9 @@ func (k *Kind) Resources(r provider.Record, uses []provider.Use, profile string)
 		}
 		mail = nil
 		for _, scope := range r.Profiles[i].Scopes {
+			if why := s.lintScope(scope); why != "" {
+				return nil, invalid("profile", fmt.Sprintf("The scope “%s” of the profile %s %s.", fault.Shorten(scope, 80), profile, why), "Correct the scope in the provider's profile, or leave profile out: the scopes are then derived from what the mailbox does.")
+			}
 			switch {
 			case slices.Contains(identityScopes(), scope):
 			case s.onGraph(scope):
@@ -74,7 +77,7 @@ func (s site) onGraph(scope string) bool {
 	return strings.HasPrefix(strings.ToLower(scope), strings.ToLower(s.graphScope)+"/")
 }
 
-// lintScope says, as half a sentence, what is wrong with a profile's scope.
+// lintScope says, as half a sentence, why a mailbox cannot use a profile's scope.
 func (s site) lintScope(scope string) string {
 	if slices.Contains(identityScopes(), scope) {
 		return ""

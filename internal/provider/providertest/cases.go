@@ -26,8 +26,8 @@ func describes(t *testing.T, b *Bench) {
 		"authorize.prompt":   func(r *provider.Record) { r.Prompt = "whatever" },
 		"endpoints.no_such":  func(r *provider.Record) { r.Endpoints = map[string]string{"no_such": "https://x.example"} },
 		"redirect_uri":       func(r *provider.Record) { r.RedirectURI = "ftp://x.example/" },
-		"profiles[p].scopes": func(r *provider.Record) { r.Profiles = []provider.Profile{{Name: "p"}} },
-		"profiles[p].grant_type": func(r *provider.Record) {
+		"profiles[0].scopes": func(r *provider.Record) { r.Profiles = []provider.Profile{{Name: "p"}} },
+		"profiles[0].grant_type": func(r *provider.Record) {
 			r.Profiles = []provider.Profile{{Name: "p", GrantType: "password", Scopes: b.resource(t).Scopes}}
 		},
 	} {
