@@ -51,6 +51,7 @@ type ProviderDetail struct {
 type FieldError struct {
 	Field  string `json:"field"`
 	Detail string `json:"detail"`
+	Remedy string `json:"remedy,omitempty"`
 }
 
 const typePrefix = "urn:mailgrant:problem:"

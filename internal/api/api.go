@@ -296,7 +296,7 @@ func register[I, O any](a *API, id, method, path, summary, tag string, h func(co
 	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := h(ctx, in)
 		if err != nil {
-			return nil, a.problem(ctx, withoutValues(fault.Of(err), bodyOf(in)))
+			return nil, a.problem(ctx, withoutValues(err, bodyOf(in)))
 		}
 		return out, nil
 	})

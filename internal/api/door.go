@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"net/http"
 	"reflect"
 	"regexp"
@@ -66,12 +67,23 @@ var (
 // withoutValues takes out of a refusal's words what the caller's own document
 // said. A client secret pasted into the wrong field must not come back: answers
 // are logged and shown where requests are not. The field is named beside it.
-func withoutValues(f *fault.Error, body reflect.Value) *fault.Error {
-	if f.Kind != fault.Invalid || !body.IsValid() {
-		return f
+func withoutValues(err error, body reflect.Value) error {
+	if !body.IsValid() {
+		return err
 	}
-	clean := *f
 	said := stringsOf(body, nil)
+	var clean []error
+	for _, f := range fault.All(err) {
+		if f.Kind == fault.Invalid {
+			f = withoutWords(f, said)
+		}
+		clean = append(clean, f)
+	}
+	return errors.Join(clean...)
+}
+
+func withoutWords(f *fault.Error, said []string) *fault.Error {
+	clean := *f
 	unquote := func(text string) string {
 		return quoted.ReplaceAllStringFunc(text, func(q string) string {
 			inner := strings.TrimSuffix(strings.TrimSuffix(strings.TrimPrefix(q, "“"), "”"), "…")

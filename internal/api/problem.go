@@ -27,7 +27,7 @@ type Problem struct {
 	Who      []string      `json:"who,omitempty" doc:"Who has to act."`
 	Retry    bool          `json:"retry,omitempty" doc:"Mailgrant tries again by itself."`
 	Provider *fault.Detail `json:"provider,omitempty"`
-	Errors   []FieldError  `json:"errors,omitempty"`
+	Errors   []FieldError  `json:"errors,omitempty" doc:"Every fault of the document, where it has several."`
 
 	retryAfter time.Duration
 }
@@ -36,6 +36,7 @@ type Problem struct {
 type FieldError struct {
 	Field  string `json:"field"`
 	Detail string `json:"detail"`
+	Remedy string `json:"remedy,omitempty"`
 }
 
 // Error makes a problem an error for the framework.
@@ -120,13 +121,23 @@ func Refuse(w http.ResponseWriter, status int, title string, f *fault.Error) {
 	_ = json.NewEncoder(w).Encode(p)
 }
 
-// problem translates an error and logs what only an operator may see.
+// problem translates an error and logs what only an operator may see. Of several
+// faults the first makes the problem, and all of them are listed.
 func (a *API) problem(ctx context.Context, err error) *Problem {
-	f := fault.Of(err)
-	if f.Kind == fault.Internal {
-		a.Logger.ErrorContext(ctx, "an API call failed", "error", err)
+	all := fault.All(err)
+	for _, f := range all {
+		if f.Kind == fault.Internal {
+			a.Logger.ErrorContext(ctx, "an API call failed", "error", err)
+			return problemOf(f)
+		}
 	}
-	return problemOf(f)
+	p := problemOf(all[0])
+	if len(all) > 1 {
+		for _, f := range all {
+			p.Errors = append(p.Errors, FieldError{Field: f.Field, Detail: f.Text, Remedy: f.Remedy})
+		}
+	}
+	return p
 }
 
 // problems turns the framework's own refusals (validation, size, media type)

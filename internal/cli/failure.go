@@ -36,8 +36,9 @@ type failure struct {
 	text, remedy string
 	who          []string
 	retry        bool
-	outside      string // what a server outside said
-	cause        string // what the operating system said
+	outside      string   // what a server outside said
+	cause        string   // what the operating system said
+	more         []string // what is wrong beside
 }
 
 // tell writes a failure to the standard error.
@@ -55,6 +56,9 @@ func (s *shell) tell(err error) {
 	}
 	if f.remedy != "" {
 		s.remark("  What to do: %s", plain(f.remedy))
+	}
+	for _, also := range f.more {
+		s.remark("  Wrong too: %s", plain(also))
 	}
 	if f.retry {
 		s.remark("  Mailgrant tries again by itself.")
@@ -97,7 +101,7 @@ func problemFailure(p *client.Problem) failure {
 	}
 	if len(p.Errors) > 1 {
 		for _, e := range p.Errors[1:] {
-			out.text += fmt.Sprintf(" %s: %s.", e.Field, e.Detail)
+			out.more = append(out.more, strings.TrimSpace(e.Field+": "+sentence(e.Detail)+" "+e.Remedy))
 		}
 	}
 	out.outside = outside(p.Provider)
