@@ -202,7 +202,7 @@ func (s *Sandbox) run(ctx context.Context, logger *slog.Logger) {
 func (s *Sandbox) routes() http.Handler {
 	mux := http.NewServeMux()
 	s.entra.Routes(mux)
-	graph.New(s.world, s.entra).Routes(mux)
+	graph.New(s.world, s.entra, s.exchange).Routes(mux)
 	s.controlRoutes(mux)
 	return mux
 }

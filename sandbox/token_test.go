@@ -99,7 +99,7 @@ func TestToken_CodeRefusals(t *testing.T) {
 		{"two resources", []string{"scope", "https://outlook.office.com/SMTP.Send https://graph.microsoft.com/User.Read"}, 70011, "invalid_scope", 400},
 		{"unknown permission", []string{"scope", "https://outlook.office.com/Everything"}, 650053, "invalid_client", 400},
 		{"unknown resource", []string{"scope", "https://mail.example/Read"}, 500011, "invalid_resource", 400},
-		{"permission without consent", []string{"scope", "https://graph.microsoft.com/Mail.Send"}, 65001, "invalid_grant", 400},
+		{"permission without consent", []string{"scope", "https://graph.microsoft.com/Mail.Read"}, 65001, "invalid_grant", 400},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

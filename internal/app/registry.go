@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/mailgrant/mailgrant/internal/protocol"
+	"github.com/mailgrant/mailgrant/internal/protocol/graph"
 	"github.com/mailgrant/mailgrant/internal/protocol/imap"
 	"github.com/mailgrant/mailgrant/internal/protocol/smtp"
 	"github.com/mailgrant/mailgrant/internal/provider"
@@ -31,8 +32,9 @@ func newRegistry(now func() time.Time) registry {
 	return registry{
 		kinds: kinds(now),
 		protocols: map[protocol.Name]any{
-			protocol.IMAP: imap.New(),
-			protocol.SMTP: smtp.New(),
+			protocol.IMAP:  imap.New(),
+			protocol.SMTP:  smtp.New(),
+			protocol.Graph: graph.New(),
 		},
 	}
 }

@@ -3,6 +3,7 @@ package connect
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/mailgrant/mailgrant/internal/event"
@@ -169,8 +170,10 @@ func permissions(m mailbox.Mailbox) []string {
 		switch u {
 		case provider.UseIMAP, provider.UsePOP3:
 			words = append(words, "Read the mail in "+m.Address+".")
-		case provider.UseSMTP:
-			words = append(words, "Send mail as "+m.Address+".")
+		case provider.UseSMTP, provider.UseGraphSend, provider.UseGraphSendFor:
+			if send := "Send mail as " + m.Address + "."; !slices.Contains(words, send) {
+				words = append(words, send)
+			}
 		case provider.UseIdentity:
 			words = append(words, "See your name and your mail addresses, to be sure that it is you who signed in.")
 		}

@@ -37,7 +37,7 @@ func TestMailboxes_Refusals(t *testing.T) {
 		{"pop3", func(m *mailbox.Mailbox) { m.Receive.Protocol = protocol.POP3 }, "mailbox.protocol", "receive.protocol", "imap"},
 		{"pigeon", func(m *mailbox.Mailbox) { m.Receive.Protocol = "pigeon" }, "mailbox.protocol", "receive.protocol", "imap"},
 		{"graph", func(m *mailbox.Mailbox) { m.Send.Protocol = protocol.Graph }, "mailbox.protocol", "send.protocol", "smtp"},
-		{"fallback", func(m *mailbox.Mailbox) { m.Send.Fallback = protocol.Graph }, "mailbox.protocol", "send.fallback", ""},
+		{"fallback", func(m *mailbox.Mailbox) { m.Send.Fallback = protocol.SMTP }, "mailbox.protocol", "send.fallback", "graph"},
 		{"mode", func(m *mailbox.Mailbox) { m.Receive.Mode = "watch" }, "mailbox.mode", "receive.mode", "push or poll"},
 		{"push with every", func(m *mailbox.Mailbox) { m.Receive.Every = time.Minute }, "mailbox.every", "receive.every", "poll"},
 		{"poll too often", func(m *mailbox.Mailbox) { m.Receive.Mode, m.Receive.Every = mailbox.ModePoll, 9*time.Second }, "mailbox.every", "receive.every", "10s"},

@@ -71,6 +71,9 @@ func (b *Mailboxes) check(ctx context.Context, known known, m *mailbox.Mailbox) 
 	if err := fault.Join(mistakes...); err != nil {
 		return err
 	}
+	if at := m.Fallback(kind, r); at != nil && at.Host == "" {
+		return wrong("mailbox.protocol", "send.fallback", fmt.Sprintf("The provider %s has no %s to send by.", r.Name, at.Protocol), "Leave fallback out; mail then waits until it can be sent by smtp.")
+	}
 	_, err = kind.Resources(r, m.Uses(), m.Profile)
 	return err
 }
@@ -258,10 +261,11 @@ func checkSend(m *mailbox.Mailbox) error {
 	default:
 		return oneOf("mailbox.protocol", "send.protocol", own.Protocol, protocol.SMTP)
 	}
-	if own.Fallback != "" {
-		return wrong("mailbox.protocol", "send.fallback", "A second way of sending is not offered yet.", "Leave fallback out.")
+	switch own.Fallback {
+	case "", protocol.Graph:
+		return nil
 	}
-	return nil
+	return oneOf("mailbox.protocol", "send.fallback", own.Fallback, protocol.Graph)
 }
 
 // checkEndpoint demands that presets and own settings together say where to

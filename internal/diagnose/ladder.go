@@ -68,6 +68,7 @@ type climb struct {
 	reg     provider.Registration
 	receive *protocol.Endpoint
 	send    *protocol.Endpoint
+	second  *protocol.Endpoint // the second way of sending; nil: none
 	grant   mailbox.Grant
 	waiting *mailbox.Quarantine // what waits in quarantine where there is no grant
 	lent    map[string]seal.Secret
@@ -114,7 +115,11 @@ func (c *climb) run(ctx context.Context, o TestOptions) {
 		c.protocol(ctx, *c.receive, c.mailbox.Receive.Server, "receive", "Receiving", lent)
 	}
 	if c.send != nil {
+		before := c.first
 		sent = c.protocol(ctx, *c.send, c.mailbox.Send.Server, "send", "Sending", lent)
+		if c.second != nil && c.protocol(ctx, *c.second, mailbox.Server{}, "fallback", "Sending by "+string(c.second.Protocol), lent) && !sent {
+			c.first, sent = before, true // mail goes out by the second way
+		}
 	}
 	if o.SendTo != "" {
 		c.message(ctx, o.SendTo, lent && sent)
@@ -169,6 +174,7 @@ func (c *climb) configuration(ctx context.Context) (string, error) {
 	if c.receive, c.send, err = c.Mailboxes.Endpoints(ctx, c.mailbox); err != nil {
 		return "", err
 	}
+	c.second = c.mailbox.Fallback(c.kind, c.reg.Record)
 	if _, err := c.kind.Resources(c.reg.Record, c.mailbox.Uses(), c.mailbox.Profile); err != nil {
 		return "", err
 	}
@@ -181,6 +187,9 @@ func (c *climb) configuration(ctx context.Context) (string, error) {
 	}
 	if c.send != nil {
 		text += fmt.Sprintf("; sends by %s through %s port %d", c.send.Protocol, c.send.Host, c.send.Port)
+	}
+	if c.second != nil {
+		text += fmt.Sprintf(", or by %s where that is shut", c.second.Protocol)
 	}
 	if c.mailbox.Paused {
 		text += "; paused by an operator"
@@ -296,7 +305,7 @@ func (c *climb) unproved(granted bool) string {
 // lend asks for an access token of every resource that the endpoints need.
 func (c *climb) lend(ctx context.Context) (string, error) {
 	observed := ""
-	for _, e := range []*protocol.Endpoint{c.receive, c.send} {
+	for _, e := range []*protocol.Endpoint{c.receive, c.send, c.second} {
 		if e == nil || !c.lent[e.Resource].IsZero() {
 			continue
 		}

@@ -62,6 +62,20 @@ func (m Mailbox) Endpoints(kind provider.Kind, r provider.Record) (receive, send
 	return receive, send
 }
 
+// Fallback gives the second way of sending: the provider's preset, as the
+// mailbox's own settings are about the first; nil where there is none.
+func (m Mailbox) Fallback(kind provider.Kind, r provider.Record) *protocol.Endpoint {
+	if m.Send == nil || m.Send.Fallback == "" {
+		return nil
+	}
+	e := kind.Mail(r, m.Send.Fallback)
+	e.Protocol, e.Setting = m.Send.Fallback, "send"
+	if len(e.CAPEM) == 0 && r.CAPEM != "" {
+		e.CAPEM = []byte(r.CAPEM)
+	}
+	return &e
+}
+
 // UserAt gives the name the mailbox has at a server: the configured one, else
 // its address.
 func (m Mailbox) UserAt(s Server) string {

@@ -63,6 +63,7 @@ type Receive struct {
 // Send is how mail is sent.
 type Send struct {
 	Protocol protocol.Name `json:"protocol"`
+	// Fallback is the way out while the first is shut; empty: there is none.
 	Fallback protocol.Name `json:"fallback,omitempty"`
 	Server
 }
@@ -117,6 +118,13 @@ func (m Mailbox) Uses() []provider.Use {
 	}
 	if m.Send != nil && m.Send.Protocol == protocol.SMTP {
 		uses = append(uses, provider.UseSMTP)
+	}
+	if m.Send != nil && m.Send.Fallback == protocol.Graph {
+		use := provider.UseGraphSend
+		if m.Principal() != m.Address {
+			use = provider.UseGraphSendFor
+		}
+		uses = append(uses, use)
 	}
 	return append(uses, provider.UseIdentity)
 }

@@ -56,11 +56,12 @@ type Options struct {
 // Outbox is the capability.
 type Outbox struct {
 	Options
-	bell   chan struct{} // rung by Nudge
-	mu     sync.Mutex
-	holds  map[string]hold // by mailbox
-	nudged map[string]bool // mailboxes whose submissions are to be woken
-	nudges map[string]int  // how often, by mailbox
+	bell    chan struct{} // rung by Nudge
+	mu      sync.Mutex
+	holds   map[string]hold      // by mailbox
+	detours map[string]time.Time // by mailbox: until when the second way is taken
+	nudged  map[string]bool      // mailboxes whose submissions are to be woken
+	nudges  map[string]int       // how often, by mailbox
 }
 
 // hold keeps a mailbox's queue waiting after a fault that is not one message's.
@@ -86,7 +87,7 @@ func New(o Options) *Outbox {
 	o.Sweep = orDefault(o.Sweep, 15*time.Second)
 	o.Concurrency = orDefault(o.Concurrency, 8)
 	o.Connections = orDefault(o.Connections, 10)
-	return &Outbox{Options: o, bell: make(chan struct{}, 1), holds: map[string]hold{}, nudged: map[string]bool{}, nudges: map[string]int{}}
+	return &Outbox{Options: o, bell: make(chan struct{}, 1), holds: map[string]hold{}, detours: map[string]time.Time{}, nudged: map[string]bool{}, nudges: map[string]int{}}
 }
 
 func orDefault[T int | time.Duration](v, d T) T {

@@ -130,40 +130,69 @@ func (a *attempt) resolve(ctx context.Context, savesSent bool) (sent bool, err e
 	return false, err
 }
 
-// transmit sends.
+// transmit sends, by the second way while the first is shut.
 func (a *attempt) transmit(ctx context.Context) error {
-	_, at := a.box.Endpoints(a.kind, a.reg.Record)
-	if at == nil {
+	_, first := a.box.Endpoints(a.kind, a.reg.Record)
+	if first == nil {
 		return a.settle(ctx, Failed, "", invalidFault(a.box.Address))
 	}
+	second := a.box.Fallback(a.kind, a.reg.Record)
+	var receipt protocol.Receipt
+	var err error
+	if second == nil || !a.detoured() {
+		var entered bool
+		receipt, entered, err = a.through(ctx, *first, a.box.UserAt(a.box.Send.Server))
+		if second == nil || err == nil || entered || !shut(fault.Of(err)) {
+			return a.sent(ctx, receipt, err)
+		}
+		a.detour()
+	}
+	why := err
+	receipt, _, err = a.through(ctx, *second, a.box.Address)
+	if f := fault.Of(err); err != nil && why != nil && !protocol.NoReply(f) && f.Kind != fault.Limited {
+		both := *fault.Of(why)
+		both.Text = ended(both.Text) + " The second way of sending does not work either: " + f.Text
+		both.Remedy = both.Remedy + " For the second way: " + f.Remedy
+		err = &both
+	}
+	return a.sent(ctx, receipt, err)
+}
+
+// through sends by one way. entered says that the message was begun to be
+// handed over, so that no other way may be tried.
+func (a *attempt) through(ctx context.Context, at protocol.Endpoint, user string) (receipt protocol.Receipt, entered bool, err error) {
 	sender := a.Senders(at.Protocol)
 	if sender == nil {
-		return a.settle(ctx, Failed, "", invalidFault(a.box.Address))
+		return receipt, false, invalidFault(a.box.Address)
 	}
 	accessToken, err := a.lend(ctx, at.Resource)
 	if err != nil {
-		return a.stumble(ctx, err)
+		return receipt, false, err
 	}
 	raw, err := a.Store.Raw(ctx, a.s.ID)
 	if err != nil {
-		return a.stumble(ctx, err)
+		return receipt, false, err
 	}
 	defer func() { _ = raw.Close() }()
 	data := &entering{Reader: raw, enter: func() error { return a.Store.EnterData(ctx, a.s.ID, a.s.Lease.Fence) }}
-	receipt, err := sender.Send(ctx, *at, protocol.Login{User: a.box.UserAt(a.box.Send.Server), AccessToken: accessToken}, a.s.Envelope, data, a.s.Size)
+	receipt, err = sender.Send(ctx, at, protocol.Login{User: user, AccessToken: accessToken}, a.s.Envelope, data, a.s.Size)
+	if f := fault.Of(err); err != nil && protocol.AuthRefused(f) {
+		a.Lender.Refused(ctx, a.box.ID, at.Resource, accessToken)
+	}
+	return receipt, data.enter == nil, err
+}
+
+// sent records what came of handing the message over.
+func (a *attempt) sent(ctx context.Context, receipt protocol.Receipt, err error) error {
 	if err == nil {
 		return a.settle(ctx, Sent, receipt.Reply, nil)
 	}
 	if fault.Has(err, "work.fenced") {
 		return err
 	}
-	f := fault.Of(err)
-	if f.ID == "smtp.no_reply" {
+	if f := fault.Of(err); protocol.NoReply(f) {
 		a.unknown = true
 		return a.retry(ctx, f, time.Minute)
-	}
-	if f.ID == "smtp.auth_refused" {
-		a.Lender.Refused(ctx, a.box.ID, at.Resource, accessToken)
 	}
 	return a.stumble(ctx, err)
 }
@@ -292,7 +321,7 @@ func (a *attempt) retry(ctx context.Context, f *fault.Error, wait time.Duration)
 	wait = max(wait, f.RetryAfter)
 	e := event.New(a.Now(), event.SubmissionRetrying, event.System(), fmt.Sprintf("Sending a message to %s failed for now: %s It is tried again.", recipients(a.s.Envelope), ended(f.Text))).
 		About(a.s.MailboxID, a.s.Mailbox).Because(f).With("submission_id", a.s.ID)
-	if a.s.Cause == f.ID && a.s.Attempts > 0 && f.ID != "smtp.no_reply" {
+	if a.s.Cause == f.ID && a.s.Attempts > 0 && !protocol.NoReply(f) {
 		e = event.Event{} // told already
 	}
 	r := Retry{

@@ -10,8 +10,10 @@ package protocol
 import (
 	"context"
 	"io"
+	"strings"
 	"time"
 
+	"github.com/mailgrant/mailgrant/internal/fault"
 	"github.com/mailgrant/mailgrant/internal/message"
 	"github.com/mailgrant/mailgrant/internal/seal"
 )
@@ -147,12 +149,20 @@ type Receipt struct {
 	RemoteID string // a queue or message id, where the reply names one
 }
 
-// Sender submits one message (RFC 6409). A fault with ID "smtp.no_reply" says
-// that the connection broke between data and reply: the message may have been
-// accepted, and only a look at the sent messages can tell.
+// Sender submits one message (RFC 6409). Two of its faults mean something to
+// whoever sends, in every member; see NoReply and AuthRefused.
 type Sender interface {
 	Send(ctx context.Context, at Endpoint, login Login, env message.Envelope, raw io.Reader, size int64) (Receipt, error)
 }
+
+// NoReply reports a fault (smtp.no_reply, graph.no_reply) that says that the
+// connection broke between message and reply: the message may have been
+// accepted, and only a look at the sent messages can tell.
+func NoReply(f *fault.Error) bool { return strings.HasSuffix(f.ID, ".no_reply") }
+
+// AuthRefused reports a fault (smtp.auth_refused, graph.auth_refused) that says
+// that the server refused the access token as such.
+func AuthRefused(f *fault.Error) bool { return strings.HasSuffix(f.ID, ".auth_refused") }
 
 // SentFinder looks whether a message with this Message-ID is among the sent
 // messages of a mailbox. It is an optional power of a Reader's member.

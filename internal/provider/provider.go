@@ -46,6 +46,10 @@ type ClientSecretRef struct {
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
 }
 
+// DerivedScopes stands, among the scopes of a profile, for those that are
+// derived from what the mailbox does, so that a profile can add to them.
+const DerivedScopes = "..."
+
 // Profile names a grant type with scopes, where derived scopes do not fit.
 type Profile struct {
 	Name      string   `json:"name"`
@@ -80,6 +84,10 @@ const (
 	UsePOP3     Use = "pop3"
 	UseSMTP     Use = "smtp"
 	UseIdentity Use = "identity" // telling who signed in, aliases included
+	// UseGraphSend is sending through Microsoft Graph as oneself, UseGraphSendFor
+	// as a mailbox that somebody else signs in for.
+	UseGraphSend    Use = "graph_send"
+	UseGraphSendFor Use = "graph_send_for"
 )
 
 // Resource is where an access token is valid, by our own short name ("mail",

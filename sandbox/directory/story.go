@@ -38,6 +38,8 @@ func storyScopes() []string {
 		"https://outlook.office.com/POP.AccessAsUser.All",
 		"https://outlook.office.com/SMTP.Send",
 		"https://graph.microsoft.com/User.Read",
+		"https://graph.microsoft.com/Mail.Send",
+		"https://graph.microsoft.com/Mail.Send.Shared",
 		"https://graph.microsoft.com/openid",
 		"https://graph.microsoft.com/profile",
 		"https://graph.microsoft.com/email",

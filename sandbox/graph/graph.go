@@ -1,5 +1,5 @@
-// Package graph imitates the two things of Microsoft Graph that a mail connector asks: who am I, with which addresses
-// (GET /v1.0/me), and OpenID Connect's UserInfo.
+// Package graph imitates what a mail connector asks of Microsoft Graph: who am I, with which addresses (GET /v1.0/me), OpenID
+// Connect's UserInfo, and sending a message as MIME (POST /v1.0/me/sendMail, /v1.0/users/{user}/sendMail).
 package graph
 
 import (
@@ -23,17 +23,20 @@ type AccessTokens interface {
 type Server struct {
 	world  *directory.World
 	tokens AccessTokens
+	mail   Mail
 }
 
 // New makes a server.
-func New(world *directory.World, tokens AccessTokens) *Server {
-	return &Server{world: world, tokens: tokens}
+func New(world *directory.World, tokens AccessTokens, mail Mail) *Server {
+	return &Server{world: world, tokens: tokens, mail: mail}
 }
 
 // Routes adds the server's endpoints to a mux.
 func (s *Server) Routes(mux *http.ServeMux) {
 	mux.HandleFunc("GET /v1.0/me", s.watched(s.serveMe))
 	mux.HandleFunc("GET /oidc/userinfo", s.watched(s.serveUserInfo))
+	mux.HandleFunc("POST /v1.0/me/sendMail", s.watched(s.serveSendMail))
+	mux.HandleFunc("POST /v1.0/users/{user}/sendMail", s.watched(s.serveSendMail))
 }
 
 // reply is an answer before it is written.
@@ -111,7 +114,9 @@ func (s *Server) watched(serve func(*http.Request, entra.AccessToken) reply) htt
 	return func(w http.ResponseWriter, r *http.Request) {
 		call := directory.Call{Protocol: "http", Method: r.Method, Path: r.URL.Path}
 		defer func() { s.world.RecordCall(call) }()
-		if happening, faulty := s.world.TakeFault(directory.PointGraph, ""); faulty {
+		happening, faulty := s.world.TakeFault(directory.PointGraph, "")
+		after := faulty && happening.Action == directory.ActionCutAfter
+		if faulty && !after {
 			if call.Outcome = "fault: " + string(happening.Action); !suffer(w, r, happening) {
 				return
 			}
@@ -121,6 +126,11 @@ func (s *Server) watched(serve func(*http.Request, entra.AccessToken) reply) htt
 			call.ClientID, call.TenantID, call.User = token.ClientID, token.TenantID, token.UserName
 			answer = serve(r, token)
 		}
+		if after {
+			call.Outcome = "fault: " + string(happening.Action)
+			suffer(w, r, happening)
+			return
+		}
 		call.Status, call.Outcome = answer.status, answer.outcome
 		w.Header().Set("Content-Type", "application/json; charset=utf-8")
 		w.Header().Set("Cache-Control", "no-store")
@@ -129,6 +139,9 @@ func (s *Server) watched(serve func(*http.Request, entra.AccessToken) reply) htt
 			w.Header().Set("WWW-Authenticate", `Bearer realm="", error="invalid_token"`)
 		}
 		w.WriteHeader(answer.status)
+		if answer.body == nil {
+			return
+		}
 		// The only thing that can fail here is the connection, and then nobody is left to be told.
 		_ = json.NewEncoder(w).Encode(answer.body)
 	}

@@ -124,7 +124,15 @@ func (k *Kind) Resources(r provider.Record, uses []provider.Use, profile string)
 				Remedy: "Use one of its profiles, or leave profile out: openid email offline_access are then asked for.",
 			}
 		}
-		scopes = slices.Clone(r.Profiles[i].Scopes)
+		derived := scopes
+		scopes = nil
+		for _, s := range r.Profiles[i].Scopes {
+			if s == provider.DerivedScopes {
+				scopes = append(scopes, derived...)
+			} else if !slices.Contains(scopes, s) {
+				scopes = append(scopes, s)
+			}
+		}
 		if !slices.Contains(scopes, "openid") { // without it nobody says who signed in
 			scopes = append([]string{"openid"}, scopes...)
 		}

@@ -176,7 +176,19 @@ func (k *Kind) Refresh(ctx context.Context, reg provider.Registration, refreshTo
 	}
 	answer, err := endpoint.Refresh(ctx, refreshToken, tokenScopes(resource.Scopes, "offline_access"))
 	if err != nil {
-		return provider.Tokens{RefreshToken: answer.RefreshToken}, k.explain(err, reg, endpoint.URL, siteOf(reg.Record).setting)
+		f := k.explain(err, reg, endpoint.URL, siteOf(reg.Record).setting)
+		if resource.Name != provider.ResourceMail && unconsented(err) {
+			// Nobody has consented to this resource; that says nothing about the mail.
+			f.ID, f.Kind, f.Retry = "oauth.consent_required", fault.Refused, true
+		}
+		return provider.Tokens{RefreshToken: answer.RefreshToken}, f
 	}
 	return k.tokens(answer, resource), nil
+}
+
+// unconsented reports an answer of the token endpoint that says that consent is
+// missing: as OpenID Connect Core spells it, or as Entra's suberror.
+func unconsented(err error) bool {
+	var answer *oauth.Error
+	return errors.As(err, &answer) && (answer.Code == "consent_required" || answer.Suberror == "consent_required")
 }

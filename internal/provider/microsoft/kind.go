@@ -114,10 +114,28 @@ func (k *Kind) Mail(r provider.Record, name protocol.Name) protocol.Endpoint {
 		at.Host, at.Port, at.TLS, at.Setting = s.imap, 995, protocol.TLSImplicit, "receive"
 	case protocol.SMTP:
 		at.Host, at.Port, at.TLS, at.Setting = s.smtp, 587, protocol.TLSStart, "send"
+	case protocol.Graph:
+		return s.graphAt(at)
 	default:
 		return protocol.Endpoint{Protocol: name}
 	}
 	return provider.OverlayMail(at, r.Endpoints[string(name)])
+}
+
+// graphAt is Microsoft Graph as an endpoint for mail.
+func (s site) graphAt(at protocol.Endpoint) protocol.Endpoint {
+	u, err := url.Parse(s.graph)
+	if err != nil {
+		return protocol.Endpoint{Protocol: protocol.Graph} // Check refuses it
+	}
+	at.Host, at.Port, at.TLS, at.Resource, at.Setting, at.Mechanisms = u.Hostname(), 443, protocol.TLSImplicit, provider.ResourceGraph, "send", nil
+	if u.Scheme == "http" { // Check lets that through towards this host only
+		at.Port, at.TLS = 80, protocol.TLSNone
+	}
+	if port, err := strconv.Atoi(u.Port()); err == nil {
+		at.Port = port
+	}
+	return at
 }
 
 // client gives the HTTP client and the directory for a record's trust.

@@ -174,9 +174,14 @@ func TestMail_FollowsCloudAndOverrides(t *testing.T) {
 	if at := k.Mail(r, protocol.SMTP); at.Host != "smtp.office365.com" || at.Port != 587 || at.TLS != protocol.TLSStart {
 		t.Errorf("%+v", at)
 	}
-	if at := k.Mail(r, protocol.Graph); at.Host != "" {
+	if at := k.Mail(r, protocol.Graph); at.Host != "graph.microsoft.com" || at.Port != 443 || at.TLS != protocol.TLSImplicit || at.Resource != provider.ResourceGraph {
 		t.Errorf("%+v", at)
 	}
+	r.Endpoints = map[string]string{"graph": "http://127.0.0.1:8080"}
+	if at := k.Mail(r, protocol.Graph); at.Host != "127.0.0.1" || at.Port != 8080 || at.TLS != protocol.TLSNone {
+		t.Errorf("%+v", at)
+	}
+	r.Endpoints = nil
 	r.Cloud = "china"
 	if at := k.Mail(r, protocol.POP3); at.Host != "partner.outlook.cn" || at.Port != 995 {
 		t.Errorf("%+v", at)
@@ -203,6 +208,17 @@ func TestResources_FollowCloudAndProfile(t *testing.T) {
 	r.Profiles = []provider.Profile{{Name: "wide", Scopes: []string{"openid", "https://outlook.office365.com/IMAP.AccessAsUser.All", "https://graph.microsoft.com/Mail.Read"}}}
 	got, err = k.Resources(r, []provider.Use{provider.UseIMAP, provider.UseIdentity}, "wide")
 	if err != nil || len(got) != 2 || len(got[0].Scopes) != 1 || len(got[1].Scopes) != 2 {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	// A profile may add to what is derived.
+	r.Profiles = []provider.Profile{{Name: "more", Scopes: []string{provider.DerivedScopes, "https://graph.microsoft.com/Mail.Read"}}}
+	if err := k.Check(r); err != nil {
+		t.Fatal(err)
+	}
+	got, err = k.Resources(r, []provider.Use{provider.UseIMAP, provider.UseSMTP, provider.UseGraphSend, provider.UseIdentity}, "more")
+	if err != nil || len(got) != 2 || len(got[0].Scopes) != 2 || !slices.Equal(got[1].Scopes, []string{
+		"https://graph.microsoft.com/Mail.Send", "https://graph.microsoft.com/User.Read", "https://graph.microsoft.com/Mail.Read",
+	}) {
 		t.Fatalf("%+v, %v", got, err)
 	}
 	if _, err := k.Resources(r, nil, "narrow"); fault.Of(err).Field != "profile" {

@@ -17,7 +17,7 @@ func identityScopes() []string { return []string{"openid", "profile", "email", "
 // Resources derives what to ask for: the mail scopes of the uses on the cloud's
 // own host, and User.Read on Graph for the aliases. One access token is for one
 // resource, so they stand apart. A profile's scopes replace the derived ones
-// for mail.
+// for mail, or add to them where provider.DerivedScopes is among them.
 func (k *Kind) Resources(r provider.Record, uses []provider.Use, profile string) ([]provider.Resource, error) {
 	s := siteOf(r)
 	var mail, graph []string
@@ -31,6 +31,10 @@ func (k *Kind) Resources(r provider.Record, uses []provider.Use, profile string)
 			mail = append(mail, s.scope+"/SMTP.Send")
 		case provider.UseIdentity:
 			graph = append(graph, s.graphScope+"/User.Read")
+		case provider.UseGraphSend:
+			graph = append(graph, s.graphScope+"/Mail.Send")
+		case provider.UseGraphSendFor:
+			graph = append(graph, s.graphScope+"/Mail.Send.Shared")
 		default:
 			return nil, &fault.Error{
 				ID: "provider.unknown_use", Kind: fault.Invalid, Text: fmt.Sprintf("A provider of kind %s cannot be used for %q.", Name, u),
@@ -47,18 +51,20 @@ func (k *Kind) Resources(r provider.Record, uses []provider.Use, profile string)
 				Remedy: "Use one of its profiles, or leave profile out: the scopes are then derived from what the mailbox does.",
 			}
 		}
-		mail = nil
+		if !slices.Contains(r.Profiles[i].Scopes, provider.DerivedScopes) {
+			mail = nil
+		}
 		for _, scope := range r.Profiles[i].Scopes {
 			if why := s.lintScope(scope); why != "" {
 				return nil, invalid("profile", fmt.Sprintf("The scope “%s” of the profile %s %s.", fault.Shorten(scope, 80), profile, why), "Correct the scope in the provider's profile, or leave profile out: the scopes are then derived from what the mailbox does.")
 			}
 			switch {
-			case slices.Contains(identityScopes(), scope):
+			case scope == provider.DerivedScopes || slices.Contains(identityScopes(), scope):
 			case s.onGraph(scope):
 				if !slices.Contains(graph, scope) {
 					graph = append(graph, scope)
 				}
-			default:
+			case !slices.Contains(mail, scope):
 				mail = append(mail, scope)
 			}
 		}
@@ -79,7 +85,7 @@ func (s site) onGraph(scope string) bool {
 
 // lintScope says, as half a sentence, why a mailbox cannot use a profile's scope.
 func (s site) lintScope(scope string) string {
-	if slices.Contains(identityScopes(), scope) {
+	if scope == provider.DerivedScopes || slices.Contains(identityScopes(), scope) {
 		return ""
 	}
 	u, err := url.Parse(scope)
