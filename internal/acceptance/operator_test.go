@@ -2,10 +2,12 @@ package acceptance_test
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/mailgrant/mailgrant/internal/access"
 	"github.com/mailgrant/mailgrant/internal/event"
 	"github.com/mailgrant/mailgrant/internal/fault"
 	"github.com/mailgrant/mailgrant/internal/mailbox"
@@ -112,7 +114,7 @@ func signInPages(t *testing.T, chromium *testbed.Browser) {
 func (v *visitor) failToSignIn() {
 	v.t.Helper()
 	for n := range 30 {
-		_, err := v.site.Access.SignIn(v.t.Context(), operatorName, "wrong", v.address())
+		_, err := v.site.Access.SignIn(v.t.Context(), operatorName, "wrong", access.Visit{From: netip.MustParseAddr("127.0.0.1")})
 		if fault.Has(err, "access.too_many_attempts") {
 			return
 		}

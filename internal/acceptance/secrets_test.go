@@ -126,7 +126,7 @@ func TestSecretsStayInside(t *testing.T) {
 			s.programs(t)
 			s.badCalls(t)
 			s.theEnd(t)
-			s.h.skew.Store(0) // an operator's session follows the real clock
+			s.h.skew.Store(0) // by the clock as it was moved the operator's session is over
 			s.operatorLooks(t)
 			s.search(t)
 		})

@@ -195,7 +195,7 @@ func (s *site) nothingStored(t *testing.T, m mailbox.Mailbox) {
 // setupLink is the address of a fresh set-up link for operators.
 func (s *site) setupLink(t *testing.T) string {
 	t.Helper()
-	secret, _, err := s.Access.IssueSetup(t.Context())
+	secret, _, err := s.Access.IssueSetup(t.Context(), event.System())
 	must(t, err)
 	return s.base + "/setup/" + secret.Reveal()
 }

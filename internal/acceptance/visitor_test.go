@@ -3,7 +3,6 @@ package acceptance_test
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -205,9 +204,6 @@ func (v *visitor) withoutScripts() {
 
 // enter is the key that follows a link and presses a button.
 const enter = kb.Enter
-
-// address is where the browser's requests come from.
-func (v *visitor) address() netip.Addr { return netip.MustParseAddr("127.0.0.1") }
 
 // forgetCookies is what happens when a session ends.
 func (v *visitor) forgetCookies() {

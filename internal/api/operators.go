@@ -21,7 +21,7 @@ func (a *API) operators() {
 		if c.Actor.Kind != event.ActorLocal {
 			return nil, socketOnly()
 		}
-		s, until, err := a.Access.IssueSetup(ctx)
+		s, until, err := a.Access.IssueSetup(ctx, c.Actor)
 		return &Out[SetupLink]{SetupLink{URL: a.PublicURL + "/setup/" + s.Reveal(), ExpiresAt: until}}, err
 	}, answers(http.StatusCreated))
 }

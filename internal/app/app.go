@@ -112,7 +112,7 @@ func (a *App) ground(ctx context.Context, o Options) error {
 	if a.owner, err = newOwner(); err != nil {
 		return err
 	}
-	a.Store, err = store.Open(ctx, store.Options{URL: a.cfg.Database.Reveal(), Now: o.Now, Logger: o.Logger, Wrote: a.metrics.wrote})
+	a.Store, err = store.Open(ctx, store.Options{URL: a.cfg.Database.Reveal(), Logger: o.Logger, Wrote: a.metrics.wrote})
 	return err
 }
 
@@ -193,7 +193,7 @@ func (a *App) join(ctx context.Context, o Options) error {
 		SentFinders: func(n protocol.Name) protocol.SentFinder { return member[protocol.SentFinder](reg, n) },
 	})
 	a.Webhooks = webhook.New(webhook.Options{Store: a.Store, Keys: a.Keys, Guard: &egress.Guard{Allow: a.cfg.AllowNetworks}, Owner: a.owner, Logger: a.log, Now: a.now})
-	a.Access = access.New(a.Store, a.Store, a.now)
+	a.Access = access.New(access.Needs{Operators: a.Store, Sessions: a.Store, Keys: a.Store, Events: a.Store, LocalLogin: a.cfg.LocalLogin, Now: a.now})
 	a.Calls = idempotency.New(a.Store, a.Keys, a.now, a.log)
 	if a.jobs, err = jobs.New(ctx, a.Store, jobs.Options{Submission: a.Outbox.Send, Delivery: a.Webhooks.Drain, Logger: a.log}); err != nil {
 		return err
@@ -217,8 +217,8 @@ func (a *App) grantChanged(mailboxID string) {
 // faces joins the pages and the API into one handler.
 func (a *App) faces(o Options, publicURL string) error {
 	pages, err := web.New(web.Options{
-		Connect: a.Connect, Access: a.Access, Sessions: a.Store, Reads: a.Store, Tester: a.Diagnose, PublicURL: a.cfg.PublicURL,
-		TrustedProxies: a.cfg.TrustedProxies, LocalLogin: a.cfg.LocalLogin, Logger: a.log, Now: a.now,
+		Connect: a.Connect, Access: a.Access, Reads: a.Store, Tester: a.Diagnose, PublicURL: a.cfg.PublicURL,
+		TrustedProxies: a.cfg.TrustedProxies, Logger: a.log, Now: a.now,
 	})
 	if err != nil {
 		return err

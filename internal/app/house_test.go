@@ -30,8 +30,7 @@ import (
 const patience = 20 * time.Second
 
 func TestMain(m *testing.M) {
-	// scs makes a store in memory of its own before it is given another one.
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/alexedwards/scs/v2/memstore.(*MemStore).startCleanup"))
+	goleak.VerifyTestMain(m)
 }
 
 var byOperator = event.Actor{Kind: event.ActorOperator, Name: "anna"}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/mailgrant/mailgrant/internal/event"
 	"github.com/mailgrant/mailgrant/internal/fault"
 	"github.com/mailgrant/mailgrant/internal/seal"
 )
@@ -32,7 +33,7 @@ func (a *App) prepareSetup(ctx context.Context) error {
 	if !needed {
 		return removeFile(path)
 	}
-	link, until, err := a.Access.IssueSetup(ctx)
+	link, until, err := a.Access.IssueSetup(ctx, event.System())
 	if err != nil {
 		return err
 	}
@@ -78,8 +79,9 @@ func (a *App) watchSetup(ctx context.Context) error {
 }
 
 func (a *App) setupGood(ctx context.Context) (bool, error) {
-	good, err := a.Access.CheckSetup(ctx, a.setup.Reveal())
-	if err != nil || !good {
+	if _, err := a.Access.CheckSetup(ctx, a.setup.Reveal()); fault.Has(err, "setup.spent") {
+		return false, nil
+	} else if err != nil {
 		return false, err
 	}
 	return a.Access.NeedsSetup(ctx)

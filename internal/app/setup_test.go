@@ -8,8 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mailgrant/mailgrant/internal/access"
 	"github.com/mailgrant/mailgrant/internal/app"
 	"github.com/mailgrant/mailgrant/internal/event"
+	"github.com/mailgrant/mailgrant/internal/fault"
 )
 
 // clock is one that can be put forward.
@@ -46,7 +48,7 @@ func TestSetupLink(t *testing.T) {
 		if log := s.log.String(); strings.Contains(log, link) || !strings.Contains(log, app.SetupLinkPath(data)) || !strings.Contains(log, "until=") {
 			t.Errorf("the log has to say where the link is and until when, and not what it is:\n%s", log)
 		}
-		_, err := s.Access.CompleteSetup(t.Context(), link, "anna", "a long enough password")
+		_, err := s.Access.CompleteSetup(t.Context(), link, "anna", "a long enough password", access.Visit{})
 		must(t, err)
 		await(t, "the file is removed", gone(app.SetupLinkPath(data)))
 		must(t, s.stop())
@@ -63,7 +65,7 @@ func TestSetupLink(t *testing.T) {
 		if setupLink(t, data) == first {
 			t.Error("the link is the same")
 		}
-		if good, err := s.Access.CheckSetup(t.Context(), first); good || err != nil {
+		if _, err := s.Access.CheckSetup(t.Context(), first); !fault.Has(err, "setup.spent") {
 			t.Errorf("the first link is still good (%v)", err)
 		}
 	})
@@ -78,14 +80,14 @@ func TestSetupLink(t *testing.T) {
 		data := newFolder(t)
 		s := run(t, data, nil)
 		setupLink(t, data)
-		_, _, err := s.Access.IssueSetup(t.Context())
+		_, _, err := s.Access.IssueSetup(t.Context(), event.System())
 		must(t, err)
 		await(t, "the file is removed", gone(app.SetupLinkPath(data)))
 	})
 	t.Run("left behind by a run that was killed, goes at the start once there is an operator", func(t *testing.T) {
 		data := newFolder(t)
 		s := run(t, data, nil)
-		_, err := s.Access.CompleteSetup(t.Context(), setupLink(t, data), "anna", "a long enough password")
+		_, err := s.Access.CompleteSetup(t.Context(), setupLink(t, data), "anna", "a long enough password", access.Visit{})
 		must(t, err)
 		must(t, s.stop())
 		must(t, os.WriteFile(app.SetupLinkPath(data), []byte("old"), 0o600))

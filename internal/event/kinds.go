@@ -61,12 +61,19 @@ const (
 	DeliveryParked  Kind = "webhook.delivery_parked"
 
 	OperatorCreated  Kind = "operator.created"
+	OperatorDeleted  Kind = "operator.deleted"
 	OperatorSignedIn Kind = "operator.signed_in"
 	SignInRefused    Kind = "operator.sign_in_refused"
+	SessionEnded     Kind = "operator.session_ended"
 	APIKeyCreated    Kind = "api_key.created"
+	APIKeyUpdated    Kind = "api_key.updated"
+	APIKeyRenewed    Kind = "api_key.renewed"
 	APIKeyDeleted    Kind = "api_key.deleted"
 	KeysRotated      Kind = "keys.rotated"
 	RefreshSilent    Kind = "broker.silent"
+
+	OperatorLinkCreated     Kind = "operator.link_created"
+	OperatorPasswordChanged Kind = "operator.password_changed"
 )
 
 // Kinds lists every kind in the order of the documents.
@@ -114,9 +121,15 @@ func Kinds() []Described {
 		{WebhookDisabled, "A webhook was switched off because its receiver answered 410 Gone.", true},
 		{DeliveryParked, "A delivery failed for too long and was put aside; the rest goes on.", true},
 		{OperatorCreated, "An operator was added.", false},
+		{OperatorLinkCreated, "A one-time set-up link was made for an operator.", false},
+		{OperatorPasswordChanged, "An operator set a new password; earlier sessions ended.", false},
+		{OperatorDeleted, "An operator was removed; their sessions ended.", false},
 		{OperatorSignedIn, "An operator signed in.", false},
-		{SignInRefused, "A sign-in was refused.", false},
+		{SignInRefused, "A sign-in, or a change of password, was refused: the password was wrong.", false},
+		{SessionEnded, "A session of an operator was ended.", false},
 		{APIKeyCreated, "An API key was made.", false},
+		{APIKeyUpdated, "An API key was changed: what it may do, where, or until when.", false},
+		{APIKeyRenewed, "An API key was given a new value; the old one ended.", false},
 		{APIKeyDeleted, "An API key was removed.", false},
 		{KeysRotated, "The sealing key was rotated.", false},
 		{RefreshSilent, "The refresh loop has not run for too long.", true},

@@ -2,69 +2,111 @@ package store
 
 import (
 	"context"
-	"crypto/sha256"
 	"time"
 
 	"github.com/mailgrant/mailgrant/internal/access"
+	"github.com/mailgrant/mailgrant/internal/event"
 )
 
 var _ access.SessionStore = (*Store)(nil)
 
-// sessionKey is what is kept of a session's secret.
-func sessionKey(secret string) []byte {
-	sum := sha256.Sum256([]byte(secret))
-	return sum[:]
+const selectSessions = `
+	SELECT s.id, s.hash, s.operator_id, o.name, s.began_at, s.seen_at, s.expires_at, s.came_from, s.browser
+	FROM sessions s JOIN operators o ON o.id = s.operator_id`
+
+func scanSession(v *access.Session) []any {
+	return []any{&v.ID, &v.Hash, &v.OperatorID, &v.Operator, at(&v.BeganAt), at(&v.SeenAt), at(&v.ExpiresAt), &v.From, &v.Browser}
 }
 
-// DeleteCtx implements access.SessionStore.
-func (s *Store) DeleteCtx(ctx context.Context, secret string) error {
-	_, err := s.write.ExecContext(ctx, "DELETE FROM sessions WHERE hash = $1", sessionKey(secret))
-	return fail(ctx, "end the session", err)
+func noSession() error {
+	return unknown("session.unknown", "There is no such session: it has ended.", "See the list of sessions for those there are.")
 }
 
-// FindCtx implements access.SessionStore; a session that has ended is not found.
-func (s *Store) FindCtx(ctx context.Context, secret string) ([]byte, bool, error) {
-	var content []byte
-	err := s.read.QueryRowContext(ctx, "SELECT content FROM sessions WHERE hash = $1 AND expires_at > $2", sessionKey(secret), stamp(s.now())).Scan(&content)
-	if absent(err) {
-		return nil, false, nil
-	}
-	return content, err == nil, fail(ctx, "read the session", err)
-}
-
-// CommitCtx implements access.SessionStore; sessions that have ended go.
-func (s *Store) CommitCtx(ctx context.Context, secret string, b []byte, expiry time.Time) error {
-	return s.change(ctx, "keep the session", func(t *tx) error {
-		if _, err := t.exec("DELETE FROM sessions WHERE expires_at <= $1", stamp(s.now())); err != nil {
+// BeginSession implements access.SessionStore.
+func (s *Store) BeginSession(ctx context.Context, v access.Session, passwordHash string, e event.Event) error {
+	return s.change(ctx, "begin the session", func(t *tx) error {
+		stored, err := t.passwordOf(v.OperatorID)
+		if err != nil {
 			return err
 		}
-		_, err := t.exec(`
-			INSERT INTO sessions (hash, content, expires_at) VALUES ($1, $2, $3)
-			ON CONFLICT (hash) DO UPDATE SET content = excluded.content, expires_at = excluded.expires_at`, sessionKey(secret), b, stamp(expiry))
-		return err
+		if stored != passwordHash {
+			return passwordChanged()
+		}
+		if err := t.addSession(v); err != nil {
+			return err
+		}
+		return t.addEvents(e)
 	})
 }
 
-// withoutContext bounds the calls that come without a context.
-const withoutContext = 30 * time.Second
-
-// Delete implements access.SessionStore.
-func (s *Store) Delete(secret string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), withoutContext)
-	defer cancel()
-	return s.DeleteCtx(ctx, secret)
+// addSession adds a session and drops those whose time has come.
+func (t *tx) addSession(v access.Session) error {
+	if _, err := t.exec("DELETE FROM sessions WHERE expires_at <= $1", stamp(v.BeganAt)); err != nil {
+		return err
+	}
+	if _, err := t.exec("UPDATE operators SET signed_in_at = $2 WHERE id = $1", v.OperatorID, stamp(v.BeganAt)); err != nil {
+		return err
+	}
+	_, err := t.exec("INSERT INTO sessions (id, hash, operator_id, began_at, seen_at, expires_at, came_from, browser) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+		v.ID, v.Hash, v.OperatorID, stamp(v.BeganAt), stamp(v.SeenAt), stamp(v.ExpiresAt), v.From, plain(v.Browser))
+	return err
 }
 
-// Find implements access.SessionStore.
-func (s *Store) Find(secret string) ([]byte, bool, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), withoutContext)
-	defer cancel()
-	return s.FindCtx(ctx, secret)
+// Session implements access.SessionStore.
+func (s *Store) Session(ctx context.Context, hash []byte, now time.Time) (access.Session, error) {
+	var v access.Session
+	err := s.read.QueryRowContext(ctx, selectSessions+" WHERE s.hash = $1 AND s.expires_at > $2", hash, stamp(now)).Scan(scanSession(&v)...)
+	if absent(err) {
+		return access.Session{}, noSession()
+	}
+	return v, fail(ctx, "read the session", err)
 }
 
-// Commit implements access.SessionStore.
-func (s *Store) Commit(secret string, b []byte, expiry time.Time) error {
-	ctx, cancel := context.WithTimeout(context.Background(), withoutContext)
-	defer cancel()
-	return s.CommitCtx(ctx, secret, b, expiry)
+// SessionsOf implements access.SessionStore.
+func (s *Store) SessionsOf(ctx context.Context, operatorID string, now time.Time) ([]access.Session, error) {
+	var all []access.Session
+	const which = " WHERE s.operator_id = $1 AND s.expires_at > $2 ORDER BY s.seen_at DESC, s.id DESC"
+	err := s.rows(ctx, selectSessions+which, []any{operatorID, stamp(now)}, func(row scanner) error {
+		var v access.Session
+		err := row.Scan(scanSession(&v)...)
+		all = append(all, v)
+		return err
+	})
+	return all, fail(ctx, "list sessions", err)
+}
+
+// EndSession implements access.SessionStore.
+func (s *Store) EndSession(ctx context.Context, operatorID, id string, now time.Time, e event.Event) error {
+	return s.change(ctx, "end the session", func(t *tx) error {
+		n, err := t.exec("DELETE FROM sessions WHERE operator_id = $1 AND id = $2 AND expires_at > $3", operatorID, plain(id), stamp(now))
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return noSession()
+		}
+		return t.addEvents(e)
+	})
+}
+
+// EndSessions implements access.SessionStore.
+func (s *Store) EndSessions(ctx context.Context, operatorID, except string, now time.Time, e event.Event) (int, error) {
+	var n int64
+	err := s.change(ctx, "end the sessions", func(t *tx) (err error) {
+		n, err = t.exec("DELETE FROM sessions WHERE operator_id = $1 AND id <> $2 AND expires_at > $3", operatorID, except, stamp(now))
+		if err != nil || n == 0 {
+			return err
+		}
+		return t.addEvents(e)
+	})
+	return int(n), err
+}
+
+// SeeSession implements access.SessionStore. A database that cannot be written
+// just now keeps nobody from looking.
+func (s *Store) SeeSession(ctx context.Context, id string, seenAt, expiresAt time.Time) {
+	const update = "UPDATE sessions SET seen_at = $2, expires_at = $3 WHERE id = $1 AND seen_at < $2"
+	if _, err := s.write.ExecContext(ctx, update, id, stamp(seenAt), stamp(expiresAt)); err != nil {
+		s.log.WarnContext(ctx, "note the use of a session", "error", err)
+	}
 }

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/mailgrant/mailgrant/internal/event"
 )
@@ -18,7 +17,6 @@ type Store struct {
 	read    *sql.DB // SQLite: read-only connections; PostgreSQL: the same pool
 	dialect dialect
 	url     string
-	now     func() time.Time
 	log     *slog.Logger
 	queue   atomic.Pointer[Enqueuer]
 	wrote   func(event.Kind)
@@ -29,9 +27,6 @@ type Options struct {
 	// URL is the path of an SQLite file, which is made when it does not exist,
 	// or a PostgreSQL URL (postgres://…).
 	URL string
-	// Now is the clock for the few times the caller does not hand in (when an
-	// API key was last used, when a session has ended); nil: time.Now.
-	Now func() time.Time
 	// Logger; nil: nothing is logged.
 	Logger *slog.Logger
 	// Wrote is told the kind of each event that this process has committed; it
@@ -45,12 +40,9 @@ type Options struct {
 // Open opens the database and brings its schema up to date. A database that a
 // newer Mailgrant has written, or one that does not write durably, is refused.
 func Open(ctx context.Context, o Options) (*Store, error) {
-	s := &Store{url: o.URL, now: o.Now, log: o.Logger, wrote: o.Wrote}
+	s := &Store{url: o.URL, log: o.Logger, wrote: o.Wrote}
 	if s.wrote == nil {
 		s.wrote = func(event.Kind) {}
-	}
-	if s.now == nil {
-		s.now = time.Now
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

@@ -124,6 +124,7 @@ type signInView struct {
 type setupView struct {
 	frame
 	Link    string
+	For     string // whom the link was made for; empty: they choose a name
 	Name    string
 	Field   string
 	Problem string

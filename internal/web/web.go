@@ -22,7 +22,6 @@ import (
 	"time"
 
 	"github.com/a-h/templ"
-	"github.com/alexedwards/scs/v2"
 
 	"github.com/mailgrant/mailgrant/internal/access"
 	"github.com/mailgrant/mailgrant/internal/connect"
@@ -36,12 +35,10 @@ var embedded embed.FS
 type Options struct {
 	Connect        *connect.Connect
 	Access         *access.Access
-	Sessions       scs.CtxStore
 	Reads          Reads
 	Tester         Tester
 	PublicURL      *url.URL
 	TrustedProxies []netip.Prefix
-	LocalLogin     bool
 	Logger         *slog.Logger
 	Now            func() time.Time
 }
@@ -49,10 +46,9 @@ type Options struct {
 // Pages serves every page.
 type Pages struct {
 	Options
-	sessions *scs.SessionManager
-	assets   assetURLs
-	files    map[string]file
-	mux      *http.ServeMux
+	assets assetURLs
+	files  map[string]file
+	mux    *http.ServeMux
 }
 
 type file struct {
@@ -60,12 +56,8 @@ type file struct {
 	contentType string
 }
 
-// sessionLife bounds a sign-in, idleLife the time between two requests in it.
-const (
-	sessionLife = 12 * time.Hour
-	idleLife    = 2 * time.Hour
-	maxForm     = 64 << 10
-)
+// maxForm bounds what a form may hold.
+const maxForm = 64 << 10
 
 // New joins the pages.
 func New(o Options) (*Pages, error) {
@@ -79,19 +71,6 @@ func New(o Options) (*Pages, error) {
 	if err := p.loadAssets(); err != nil {
 		return nil, err
 	}
-	p.sessions = scs.New()
-	p.sessions.Store = o.Sessions
-	p.sessions.Lifetime = sessionLife
-	p.sessions.IdleTimeout = idleLife
-	// RFC 6265bis section 4.1.3.2: bound to this host, this path, and TLS
-	// (browsers count http://localhost as trustworthy).
-	p.sessions.Cookie.Name = "__Host-mailgrant"
-	p.sessions.Cookie.Secure = true
-	p.sessions.Cookie.HttpOnly = true
-	p.sessions.Cookie.Path = "/"
-	p.sessions.Cookie.SameSite = http.SameSiteLaxMode
-	p.sessions.HashTokenInStore = true
-	p.sessions.ErrorFunc = func(w http.ResponseWriter, r *http.Request, err error) { p.fail(w, r, err) }
 	p.routes()
 	return p, nil
 }
@@ -100,10 +79,7 @@ func New(o Options) (*Pages, error) {
 type route func(pattern string, h http.HandlerFunc)
 
 func (p *Pages) routes() {
-	operator := func(pattern string, h http.HandlerFunc) {
-		p.mux.Handle(pattern, p.sessions.LoadAndSave(p.signedIn(h)))
-	}
-	session := func(pattern string, h http.HandlerFunc) { p.mux.Handle(pattern, p.sessions.LoadAndSave(h)) }
+	operator := func(pattern string, h http.HandlerFunc) { p.mux.Handle(pattern, p.signedIn(h)) }
 
 	p.mux.HandleFunc("GET /assets/{hash}/{name}", p.asset)
 	p.mux.HandleFunc("GET /authorize/{link}", p.ownerShow)
@@ -114,13 +90,11 @@ func (p *Pages) routes() {
 	p.mux.HandleFunc("/side_door.do", func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "/login/local", http.StatusPermanentRedirect)
 	})
-	if p.LocalLogin {
-		session("GET /login/local", p.signInShow)
-		session("POST /login/local", p.signIn)
-	}
-	session("GET /setup/{link}", p.setupShow)
-	session("POST /setup/{link}", p.setup)
-	session("POST /logout", p.signOut)
+	p.mux.HandleFunc("GET /login/local", p.signInShow)
+	p.mux.HandleFunc("POST /login/local", p.signIn)
+	p.mux.HandleFunc("GET /setup/{link}", p.setupShow)
+	p.mux.HandleFunc("POST /setup/{link}", p.setup)
+	p.mux.HandleFunc("POST /logout", p.signOut)
 
 	// Each section has its own list of pages, beside their handlers.
 	for _, pages := range []func(route){
@@ -165,9 +139,7 @@ func (p *Pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (p *Pages) frame(r *http.Request, title string) frame {
 	f := frame{Title: title, Assets: p.assets, Section: sectionOf(r.URL.Path)}
-	if name, ok := r.Context().Value(operatorKey{}).(string); ok {
-		f.Operator = name
-	}
+	f.Operator = session(r).Operator
 	return f
 }
 

@@ -54,23 +54,23 @@ func open(t *testing.T, change func(*web.Options)) *desk {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &desk{store: s, access: access.New(s, s, time.Now)}
+	d := &desk{store: s, access: access.New(access.Needs{Operators: s, Sessions: s, Keys: s, Events: s, LocalLogin: true})}
 	public, err := url.Parse("https://grants.example")
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := web.Options{Connect: c, Access: d.access, Sessions: s, Reads: s, PublicURL: public, LocalLogin: true}
+	o := web.Options{Connect: c, Access: d.access, Reads: s, PublicURL: public}
 	if change != nil {
 		change(&o)
 	}
 	if d.pages, err = web.New(o); err != nil {
 		t.Fatal(err)
 	}
-	link, _, err := d.access.IssueSetup(t.Context())
+	link, _, err := d.access.IssueSetup(t.Context(), event.System())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := d.access.CompleteSetup(t.Context(), link.Reveal(), name, password); err != nil {
+	if _, err := d.access.CompleteSetup(t.Context(), link.Reveal(), name, password, access.Visit{}); err != nil {
 		t.Fatal(err)
 	}
 	return d
@@ -191,7 +191,13 @@ func TestSignIn_CountsByTheRealAddress(t *testing.T) {
 
 func TestSignIn_CanBeSwitchedOff(t *testing.T) {
 	t.Parallel()
-	d := open(t, func(o *web.Options) { o.LocalLogin = false })
+	d := open(t, func(o *web.Options) {
+		s := o.Reads.(*store.Store)
+		o.Access = access.New(access.Needs{Operators: s, Sessions: s, Keys: s, Events: s})
+	})
+	if r := d.do(t, http.MethodGet, "/login/local", nil, nil); r.StatusCode != http.StatusNotFound || !strings.Contains(body(t, r), "login.local is false") {
+		t.Errorf("the page: %s", r.Status)
+	}
 	if r := d.signIn(t, ""); r.StatusCode != http.StatusNotFound || len(r.Cookies()) > 0 {
 		t.Errorf("%s with %d cookies", r.Status, len(r.Cookies()))
 	}

@@ -76,7 +76,7 @@ func (s *stage) invite(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	setup, _, err := s.app.Access.IssueSetup(ctx)
+	setup, _, err := s.app.Access.IssueSetup(ctx, event.System())
 	if err != nil {
 		return fmt.Errorf("make a set-up link: %w", err)
 	}

@@ -48,7 +48,6 @@ func planted(w *world) mailbox.Mailbox {
 	must(t, w.SaveWebhook(w.ctx, hook, 1, event.Event{}))
 	_, _, err = w.BeginCall(w.ctx, w.call("key", marker+" request"), noon())
 	must(t, err)
-	must(t, w.Commit(marker+" session", []byte("content"), noon().AddDate(10, 0, 0)))
 	return m
 }
 

@@ -1,0 +1,237 @@
+package access
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mailgrant/mailgrant/internal/event"
+	"github.com/mailgrant/mailgrant/internal/fault"
+	"github.com/mailgrant/mailgrant/internal/message"
+	"github.com/mailgrant/mailgrant/internal/seal"
+)
+
+// keyPrefix marks our API keys, so that scanners for leaked secrets know them.
+const keyPrefix = "mgk_"
+
+// KeyRequest is an API key to make or to change.
+type KeyRequest struct {
+	Name      string
+	May       []Right
+	Mailboxes []string
+	Networks  []string
+	ExpiresAt time.Time // zero: never
+}
+
+var keyName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
+
+// newKey makes the secret of a key, and its hash.
+func newKey() (seal.Secret, []byte, error) {
+	s, _, err := NewSecret()
+	full := keyPrefix + s.Reveal()
+	return seal.NewSecret(full), hash(full), err
+}
+
+// CreateAPIKey makes a key and gives its secret, which is shown this once.
+func (a *Access) CreateAPIKey(ctx context.Context, by event.Actor, r KeyRequest) (APIKey, seal.Secret, error) {
+	now := a.need.Now()
+	if err := r.check(now, APIKey{}); err != nil {
+		return APIKey{}, seal.Secret{}, err
+	}
+	secret, h, err := newKey()
+	if err != nil {
+		return APIKey{}, seal.Secret{}, err
+	}
+	k := APIKey{
+		ID: event.NewID(), Name: r.Name, Hash: h, May: r.May, Mailboxes: r.Mailboxes, Networks: r.Networks, CreatedBy: by.Name, CreatedAt: now, ExpiresAt: r.ExpiresAt,
+	}
+	e := about(k, event.New(now, event.APIKeyCreated, by, fmt.Sprintf("The API key %s was made.", k.Name)))
+	if err := a.need.Keys.CreateAPIKey(ctx, k, e); err != nil {
+		return APIKey{}, seal.Secret{}, err
+	}
+	return k, secret, nil
+}
+
+// about adds to an event what a key may do.
+func about(k APIKey, e event.Event) event.Event {
+	e = e.With("api_key", k.Name).With("may", join(k.May))
+	for name, value := range map[string]string{"mailboxes": join(k.Mailboxes), "networks": join(k.Networks)} {
+		if value != "" {
+			e = e.With(name, value)
+		}
+	}
+	if !k.ExpiresAt.IsZero() {
+		e = e.With("expires_at", k.ExpiresAt.UTC().Format(time.RFC3339))
+	}
+	return e
+}
+
+func join[S ~string](items []S) string {
+	words := make([]string, len(items))
+	for i, item := range items {
+		words[i] = string(item)
+	}
+	return strings.Join(words, ", ")
+}
+
+// PutAPIKey makes the key of this name, whose secret it gives, or changes what
+// the one that exists may do; its secret stays and is not shown.
+func (a *Access) PutAPIKey(ctx context.Context, by event.Actor, r KeyRequest) (APIKey, seal.Secret, error) {
+	stored, err := a.need.Keys.APIKey(ctx, r.Name)
+	if err != nil && fault.KindOf(err) != fault.NotFound {
+		return APIKey{}, seal.Secret{}, err
+	}
+	if err != nil {
+		return a.CreateAPIKey(ctx, by, r)
+	}
+	k, err := a.change(ctx, by, r, stored)
+	return k, seal.Secret{}, err
+}
+
+// ChangeAPIKey changes what a key may do, where, and until when.
+func (a *Access) ChangeAPIKey(ctx context.Context, by event.Actor, r KeyRequest) (APIKey, error) {
+	stored, err := a.need.Keys.APIKey(ctx, r.Name)
+	if err != nil {
+		return APIKey{}, err
+	}
+	return a.change(ctx, by, r, stored)
+}
+
+func (a *Access) change(ctx context.Context, by event.Actor, r KeyRequest, stored APIKey) (APIKey, error) {
+	now := a.need.Now()
+	if err := r.check(now, stored); err != nil {
+		return APIKey{}, err
+	}
+	k := stored
+	k.May, k.Mailboxes, k.Networks, k.ExpiresAt = r.May, r.Mailboxes, r.Networks, r.ExpiresAt
+	var changed []string
+	for _, part := range []struct {
+		name string
+		same bool
+	}{
+		{"rights", slices.Equal(k.May, stored.May)},
+		{"mailboxes", slices.Equal(k.Mailboxes, stored.Mailboxes)},
+		{"networks", slices.Equal(k.Networks, stored.Networks)},
+		{"end", k.ExpiresAt.Equal(stored.ExpiresAt)},
+	} {
+		if !part.same {
+			changed = append(changed, part.name)
+		}
+	}
+	if len(changed) == 0 {
+		return stored, nil
+	}
+	text := fmt.Sprintf("The API key %s was changed: %s.", k.Name, strings.Join(changed, ", "))
+	if err := a.need.Keys.ChangeAPIKey(ctx, k, about(k, event.New(now, event.APIKeyUpdated, by, text))); err != nil {
+		return APIKey{}, err
+	}
+	a.forgetKeys()
+	return k, nil
+}
+
+// RenewAPIKey gives a key a new secret, shown this once; the old one ends at
+// once. What the key may do stays, and so does its end, unless ends is not zero.
+func (a *Access) RenewAPIKey(ctx context.Context, by event.Actor, name string, ends time.Time) (APIKey, seal.Secret, error) {
+	k, err := a.need.Keys.APIKey(ctx, name)
+	if err != nil {
+		return APIKey{}, seal.Secret{}, err
+	}
+	now := a.need.Now()
+	if !ends.IsZero() {
+		k.ExpiresAt = ends.Truncate(time.Microsecond)
+	}
+	switch {
+	case k.ExpiresAt.IsZero() || k.ExpiresAt.After(now):
+	case !ends.IsZero():
+		return APIKey{}, seal.Secret{}, pastEnd()
+	default:
+		return APIKey{}, seal.Secret{}, &fault.Error{
+			ID: "api_key.ended", Kind: fault.Conflict, Field: "expires_at", Who: []fault.Who{fault.Operator},
+			Text:   fmt.Sprintf("The API key %s ended on %s; a new one would be good for nothing.", k.Name, k.ExpiresAt.UTC().Format(time.DateOnly)),
+			Remedy: "Give it a later end date together with the new key.",
+		}
+	}
+	secret, h, err := newKey()
+	if err != nil {
+		return APIKey{}, seal.Secret{}, err
+	}
+	old := k.Hash
+	k.Hash = h
+	e := about(k, event.New(now, event.APIKeyRenewed, by, fmt.Sprintf("The API key %s was renewed; the old one ended.", k.Name)))
+	if err := a.need.Keys.RenewAPIKey(ctx, k, old, e); err != nil {
+		return APIKey{}, seal.Secret{}, err
+	}
+	a.forgetKeys()
+	return k, secret, nil
+}
+
+func badKey(field, text, remedy string) error {
+	return &fault.Error{ID: "access.api_key_field", Kind: fault.Invalid, Field: field, Text: text, Remedy: remedy, Who: []fault.Who{fault.Operator}}
+}
+
+func pastEnd() error {
+	return badKey("expires_at", "The end date is in the past.", "Give a later one, or none.")
+}
+
+// check refuses what cannot be, and brings the lists into the form in which they
+// are kept. An end that has come may stay as stored has it.
+func (r *KeyRequest) check(now time.Time, stored APIKey) error {
+	if !keyName.MatchString(r.Name) {
+		return badKey("name", "This is not a usable name.", "Use up to 63 small letters, digits, and . _ -, beginning with a letter or digit.")
+	}
+	if len(r.May) == 0 {
+		return badKey("may", "The key may do nothing.", "Give at least one of read, send, token, manage.")
+	}
+	for i, m := range r.May {
+		if !slices.Contains(Rights(), m) {
+			return badKey(fmt.Sprintf("may[%d]", i), fmt.Sprintf("There is no right “%s”.", fault.Shorten(string(m), 40)), "Allowed are read, send, token, manage.")
+		}
+	}
+	given := r.May
+	r.May = slices.DeleteFunc(Rights(), func(m Right) bool { return !slices.Contains(given, m) })
+	mailboxes, networks := make([]string, len(r.Mailboxes)), make([]string, len(r.Networks))
+	for i, m := range r.Mailboxes {
+		address, err := message.Address(m)
+		if err != nil {
+			return badKey(fmt.Sprintf("mailboxes[%d]", i), fault.Of(err).Text, fault.Of(err).Remedy)
+		}
+		mailboxes[i] = address
+	}
+	for i, n := range r.Networks {
+		p, err := netip.ParsePrefix(n)
+		if err != nil {
+			return badKey(fmt.Sprintf("networks[%d]", i), fmt.Sprintf("“%s” is not a network.", fault.Shorten(n, 60)), "Write it as 10.1.0.0/16 or 2001:db8::/32.")
+		}
+		networks[i] = plainPrefix(p).Masked().String()
+	}
+	slices.Sort(mailboxes)
+	slices.Sort(networks)
+	r.Mailboxes, r.Networks = slices.Compact(mailboxes), slices.Compact(networks)
+	r.ExpiresAt = r.ExpiresAt.Truncate(time.Microsecond)
+	if !r.ExpiresAt.IsZero() && !r.ExpiresAt.After(now) && !r.ExpiresAt.Equal(stored.ExpiresAt) {
+		return pastEnd()
+	}
+	return nil
+}
+
+// APIKeys lists keys without their secrets.
+func (a *Access) APIKeys(ctx context.Context) ([]APIKey, error) { return a.need.Keys.APIKeys(ctx) }
+
+// APIKey gives one key without its secret.
+func (a *Access) APIKey(ctx context.Context, name string) (APIKey, error) {
+	return a.need.Keys.APIKey(ctx, name)
+}
+
+// DeleteAPIKey ends a key at once.
+func (a *Access) DeleteAPIKey(ctx context.Context, by event.Actor, name string) error {
+	e := event.New(a.need.Now(), event.APIKeyDeleted, by, fmt.Sprintf("The API key %s was removed.", name)).With("api_key", name)
+	if err := a.need.Keys.DeleteAPIKey(ctx, name, e); err != nil {
+		return err
+	}
+	a.forgetKeys()
+	return nil
+}
