@@ -192,10 +192,10 @@ func (a *App) join(ctx context.Context, o Options) error {
 		Senders:     func(n protocol.Name) protocol.Sender { return member[protocol.Sender](reg, n) },
 		SentFinders: func(n protocol.Name) protocol.SentFinder { return member[protocol.SentFinder](reg, n) },
 	})
-	a.Webhooks = webhook.New(webhook.Options{Store: a.Store, Keys: a.Keys, Guard: &egress.Guard{Allow: a.cfg.AllowNetworks}, Owner: a.owner, Logger: a.log, Now: a.now})
+	a.Webhooks = webhook.New(webhook.Options{Store: a.Store, Keys: a.Keys, Guard: &egress.Guard{Allow: a.cfg.AllowNetworks}, Owner: a.owner, Logger: a.log, Now: a.now, Retention: a.cfg.Retention})
 	a.Access = access.New(access.Needs{Operators: a.Store, Sessions: a.Store, Keys: a.Store, Events: a.Store, LocalLogin: a.cfg.LocalLogin, Now: a.now})
 	a.Calls = idempotency.New(a.Store, a.Keys, a.now, a.log)
-	if a.jobs, err = jobs.New(ctx, a.Store, jobs.Options{Submission: a.Outbox.Send, Delivery: a.Webhooks.Drain, Logger: a.log}); err != nil {
+	if a.jobs, err = jobs.New(ctx, a.Store, jobs.Options{Submission: a.Outbox.Send, Delivery: a.wakeQueue, Logger: a.log}); err != nil {
 		return err
 	}
 	a.Diagnose = &diagnose.Ladder{
@@ -205,6 +205,12 @@ func (a *App) join(ctx context.Context, o Options) error {
 	}
 	a.metrics.registry.MustRegister(newStock(a))
 	return a.faces(o, publicURL)
+}
+
+// wakeQueue hands a job on: the webhooks work at their own pace, each at its own.
+func (a *App) wakeQueue(_ context.Context, webhookID, mailboxID string) error {
+	a.Webhooks.Wake(webhookID, mailboxID)
+	return nil
 }
 
 // grantChanged tells the flows that draw on a grant to look again.

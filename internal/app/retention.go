@@ -15,7 +15,7 @@ const (
 
 // keepRetention removes events past the retention, with their finished
 // deliveries, at start and hourly, until ctx ends. Events that a webhook still
-// waits for, or that were put aside for it, stay.
+// waits for, or that were put aside for it, stay until the deliveries end.
 func (a *App) keepRetention(ctx context.Context) error {
 	for {
 		rest := purgeEvery

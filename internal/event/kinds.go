@@ -58,7 +58,13 @@ const (
 	WebhookUpdated  Kind = "webhook.updated"
 	WebhookDeleted  Kind = "webhook.deleted"
 	WebhookDisabled Kind = "webhook.disabled"
-	DeliveryParked  Kind = "webhook.delivery_parked"
+	WebhookEnabled  Kind = "webhook.enabled"
+	WebhookSecret   Kind = "webhook.secret_rotated"
+	WebhookPing     Kind = "webhook.ping"
+
+	DeliveryParked    Kind = "webhook.delivery_parked"
+	DeliveryReplayed  Kind = "webhook.delivery_replayed"
+	DeliveriesDropped Kind = "webhook.deliveries_dropped"
 
 	OperatorCreated  Kind = "operator.created"
 	OperatorDeleted  Kind = "operator.deleted"
@@ -118,8 +124,13 @@ func Kinds() []Described {
 		{WebhookCreated, "A webhook was added.", false},
 		{WebhookUpdated, "A webhook was changed.", false},
 		{WebhookDeleted, "A webhook was removed.", false},
-		{WebhookDisabled, "A webhook was switched off because its receiver answered 410 Gone.", true},
+		{WebhookDisabled, "A webhook was switched off: its receiver answered 410 Gone, or an operator did it.", true},
+		{WebhookEnabled, "A webhook was switched on again.", false},
+		{WebhookSecret, "The signing secret of a webhook was rotated.", false},
+		{WebhookPing, "A test of a webhook: its receiver gets an event of this kind, and the timeline says what was answered.", false},
 		{DeliveryParked, "A delivery failed for too long and was put aside; the rest goes on.", true},
+		{DeliveryReplayed, "Deliveries are made again, as somebody asked.", false},
+		{DeliveriesDropped, "Deliveries that were parked or waited for longer than the retention were removed unmade.", true},
 		{OperatorCreated, "An operator was added.", false},
 		{OperatorLinkCreated, "A one-time set-up link was made for an operator.", false},
 		{OperatorPasswordChanged, "An operator set a new password; earlier sessions ended.", false},

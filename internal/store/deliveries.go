@@ -44,7 +44,7 @@ func (t *tx) append(webhookID string, e event.Event) error {
 	}
 	_, err = t.exec(`
 		INSERT INTO deliveries (`+deliveryColumns+`)
-		VALUES ($1, $2, $3, $4, $5, 0, '', 0, 0, 'pending', $6, 0, $6, 0, '')`,
+		VALUES ($1, $2, $3, $4, $5, 0, '', 0, 0, 'pending', $6, $6, 0, $6, 0, '', '[]')`,
 		event.NewID(), webhookID, e.MailboxID, sequence, e.ID, now)
 	if err != nil || headDueAt > 0 {
 		return err
@@ -56,12 +56,12 @@ func (t *tx) append(webhookID string, e event.Event) error {
 	return nil
 }
 
-const deliveryColumns = `id, webhook_id, mailbox_id, sequence, event_id, attempts, lease_owner, lease_fence, lease_until, state,
-	next_attempt_at, first_tried_at, created_at, last_status, last_error`
+const deliveryColumns = `id, webhook_id, mailbox_id, sequence, event_id, attempts, lease_owner, lease_fence, lease_until, state, state_since,
+	next_attempt_at, first_tried_at, created_at, last_status, last_error, tries`
 
 func scanDelivery(d *webhook.Delivery) []any {
 	return []any{
-		&d.ID, &d.WebhookID, &d.MailboxID, &d.Sequence, &d.EventID, &d.Attempts, &d.Lease.Owner, &d.Lease.Fence, at(&d.Lease.Until), &d.State,
-		at(&d.NextAttemptAt), at(&d.FirstTriedAt), at(&d.CreatedAt), &d.LastStatus, &d.LastError,
+		&d.ID, &d.WebhookID, &d.MailboxID, &d.Sequence, &d.EventID, &d.Attempts, &d.Lease.Owner, &d.Lease.Fence, at(&d.Lease.Until), &d.State, at(&d.StateSince),
+		at(&d.NextAttemptAt), at(&d.FirstTriedAt), at(&d.CreatedAt), &d.LastStatus, &d.LastError, from(&d.Tries),
 	}
 }

@@ -19,9 +19,11 @@ type sealedColumn struct {
 
 func refreshToken(id, _ string, _ []byte) []byte { return seal.Where("grant", id, "refresh_token") }
 
+func signingSecret(id, _ string, _ []byte) []byte { return seal.Where("webhook", id, "secret") }
+
 // sealedColumns lists every one. The current refresh token comes before the
-// previous one: a rotation during the walk moves a value to a column that is
-// still to come.
+// previous one, and the signing secret of a webhook too: a rotation during the
+// walk moves a value to a column that is still to come.
 func sealedColumns() []sealedColumn {
 	return []sealedColumn{
 		{table: "grants", column: "refresh_token", first: "mailbox_id", where: refreshToken},
@@ -35,7 +37,8 @@ func sealedColumns() []sealedColumn {
 		}},
 		{table: "attempts", column: "verifier", first: "id", where: func(id, _ string, _ []byte) []byte { return seal.Where("attempt", id, "verifier") }},
 		{table: "attempts", column: "nonce", first: "id", where: func(id, _ string, _ []byte) []byte { return seal.Where("attempt", id, "nonce") }},
-		{table: "webhooks", column: "secret", first: "id", where: func(id, _ string, _ []byte) []byte { return seal.Where("webhook", id, "secret") }},
+		{table: "webhooks", column: "secret", first: "id", where: signingSecret},
+		{table: "webhooks", column: "previous_secret", first: "id", where: signingSecret},
 		{table: "provider_secrets", column: "sealed", first: "provider_id", second: "id", bound: "bound_to", where: func(_, _ string, bound []byte) []byte {
 			return bound
 		}},

@@ -1,79 +1,71 @@
 package webhook
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net/http"
-	"net/url"
-	"strconv"
 	"time"
 
-	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
-
-	"github.com/mailgrant/mailgrant/internal/egress"
 	"github.com/mailgrant/mailgrant/internal/event"
 	"github.com/mailgrant/mailgrant/internal/fault"
 	"github.com/mailgrant/mailgrant/internal/work"
 )
 
-// Payload is the body of a delivery, after the Standard Webhooks specification:
-// type, timestamp, data.
-type Payload struct {
-	Type      event.Kind `json:"type"`
-	Timestamp time.Time  `json:"timestamp"`
-	Data      Data       `json:"data"`
-}
-
-// Data is what an event says, for programs.
-type Data struct {
-	EventID string            `json:"event_id"`
-	Mailbox string            `json:"mailbox,omitempty"`
-	Text    string            `json:"text"`
-	Cause   string            `json:"cause,omitempty"`
-	Remedy  string            `json:"remedy,omitempty"`
-	Actor   event.Actor       `json:"actor"`
-	Details map[string]string `json:"details,omitempty"`
-}
-
-// outcome is what a receiver did with a delivery.
-type outcome struct {
-	status int
-	err    error
-	after  time.Duration
-}
+// triesKept bounds the attempts that a delivery remembers one by one.
+const triesKept = 10
 
 // Drain delivers a queue from its head on, until it is empty, its head has to
-// wait (the store holds a job for that moment), or another process works on
-// it. It is the work of one job.
+// wait, or another process works on it.
 func (w *Webhooks) Drain(ctx context.Context, webhookID, mailboxID string) error {
-	for ctx.Err() == nil {
-		now := w.now()
-		c, err := w.store.ClaimHead(ctx, webhookID, mailboxID, w.owner, now, now.Add(w.timeout+leaseMargin))
-		if fault.Has(err, "work.none") || fault.Has(err, "work.later") {
-			return nil // empty, or the store holds a job for the moment the head is due
-		}
-		if err != nil {
-			return fmt.Errorf("claim a delivery: %w", err)
-		}
-		out := w.post(ctx, c)
-		if ctx.Err() != nil && out.status == 0 {
-			// We are shutting down: the attempt does not count, the lease runs out.
-			return ctx.Err()
-		}
-		s := w.settle(c, out)
-		if err := w.record(ctx, s, now.Add(w.timeout+leaseMargin)); err != nil && !fault.Has(err, "work.fenced") {
-			return fmt.Errorf("settle a delivery: %w", err)
-		}
-		if !s.Delivered && !s.Parked {
-			return nil
+	for {
+		if more, err := w.turn(ctx, ctx, webhookID, mailboxID); err != nil || !more {
+			return err
 		}
 	}
-	return ctx.Err()
+}
+
+// turn makes the next deliveries of a queue and reports whether there may be
+// more to do at once. None begins when going has ended; lasting cuts them off.
+func (w *Webhooks) turn(lasting, going context.Context, webhookID, mailboxID string) (more bool, err error) {
+	for range inTurn {
+		if going.Err() != nil {
+			return false, going.Err()
+		}
+		now := w.now()
+		until := now.Add(w.timeout + leaseMargin)
+		c, err := w.store.ClaimHead(lasting, webhookID, mailboxID, w.owner, now, until)
+		if fault.Has(err, "work.none") || fault.Has(err, "work.later") {
+			return false, nil // empty, or the store holds a job for the moment the head is due
+		}
+		if err != nil {
+			return false, fmt.Errorf("claim a delivery: %w", err)
+		}
+		s := w.attempt(lasting, c)
+		if err := w.record(lasting, s, until); err != nil && !fault.Has(err, "work.fenced") {
+			return false, fmt.Errorf("settle a delivery: %w", err)
+		}
+		if s.Unmade {
+			return false, lasting.Err()
+		}
+		if !s.Delivered && !s.Parked {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// attempt makes one delivery and says what it comes to.
+func (w *Webhooks) attempt(ctx context.Context, c Claimed) Settlement {
+	body, err := Body(c.Event)
+	if err != nil {
+		return w.settle(ctx, c, outcome{err: err, began: w.now()})
+	}
+	out := w.post(ctx, c.Webhook, c.Delivery.ID, body)
+	if ctx.Err() != nil && out.status == 0 {
+		return Settlement{DeliveryID: c.Delivery.ID, Fence: c.Delivery.Lease.Fence, Unmade: true, Now: w.now()}
+	}
+	return w.settle(ctx, c, out)
 }
 
 // record keeps what came of an attempt. A database that is away for a moment is
@@ -93,93 +85,38 @@ func (w *Webhooks) record(ctx context.Context, s Settlement, until time.Time) er
 	}
 }
 
-// post makes one attempt.
-func (w *Webhooks) post(ctx context.Context, c Claimed) outcome {
-	body, err := json.Marshal(Payload{
-		Type: c.Event.Kind, Timestamp: c.Event.At.UTC(),
-		Data: Data{
-			EventID: c.Event.ID, Mailbox: c.Event.Mailbox, Text: c.Event.Text, Cause: c.Event.Cause,
-			Remedy: c.Event.Remedy, Actor: c.Event.Actor, Details: c.Event.Data,
-		},
-	})
-	if err != nil {
-		return outcome{err: fmt.Errorf("write the payload: %w", err)}
-	}
-	secret, err := w.keys.Unseal(c.Webhook.Secret, secretPlace(c.Webhook.ID))
-	if err != nil {
-		return outcome{err: err}
-	}
-	key, err := signingKey(secret)
-	if err != nil {
-		return outcome{err: err}
-	}
-	signer, err := standardwebhooks.NewWebhookRaw(key)
-	if err != nil {
-		return outcome{err: fmt.Errorf("sign: %w", err)}
-	}
-	now := w.now()
-	signature, err := signer.Sign(c.Delivery.ID, now, body)
-	if err != nil {
-		return outcome{err: fmt.Errorf("sign: %w", err)}
-	}
-	ctx, cancel := context.WithTimeout(ctx, w.timeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.Webhook.URL, bytes.NewReader(body))
-	if err != nil {
-		return outcome{err: fmt.Errorf("build the request: %w", err)}
-	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set(standardwebhooks.HeaderWebhookID, c.Delivery.ID)
-	req.Header.Set(standardwebhooks.HeaderWebhookTimestamp, strconv.FormatInt(now.Unix(), 10))
-	req.Header.Set(standardwebhooks.HeaderWebhookSignature, signature)
-	client, err := w.client(c.Webhook)
-	if err != nil {
-		return outcome{err: err}
-	}
-	res, err := client.Do(req)
-	if err != nil {
-		u, _ := url.Parse(c.Webhook.URL)
-		return outcome{err: egress.Classify(err, egress.Target{Setting: "url", Host: u.Host})}
-	}
-	defer func() { _ = res.Body.Close() }()
-	// The answer's body means nothing to us; reading a little lets the connection be used again.
-	_, _ = io.CopyN(io.Discard, res.Body, 64<<10)
-	return outcome{status: res.StatusCode, after: egress.RetryAfter(res.Header.Get("Retry-After"), now)}
-}
-
 // settle decides what an attempt means.
-func (w *Webhooks) settle(c Claimed, out outcome) Settlement {
+func (w *Webhooks) settle(ctx context.Context, c Claimed, out outcome) Settlement {
 	now := w.now()
-	s := Settlement{DeliveryID: c.Delivery.ID, Fence: c.Delivery.Lease.Fence, Status: out.status, Now: now}
+	try := out.try()
+	tries := append(c.Delivery.Tries[:len(c.Delivery.Tries):len(c.Delivery.Tries)], try)
+	s := Settlement{
+		DeliveryID: c.Delivery.ID, Fence: c.Delivery.Lease.Fence, Tries: tries[max(0, len(tries)-triesKept):], Now: now,
+	}
 	about := func(k event.Kind, text string) event.Event {
 		e := event.New(now, k, event.System(), text).With("webhook", c.Webhook.Name).With("delivery_id", c.Delivery.ID)
 		return e.About(c.Event.MailboxID, c.Event.Mailbox)
 	}
-	switch {
-	case out.status >= 200 && out.status < 300:
+	if out.delivered() {
 		s.Delivered = true
 		return s
-	case out.status == http.StatusGone:
-		s.Disable, s.DisableVersion = "The receiver answered 410 Gone.", c.Webhook.Version
-		s.Parked = true
-		s.Error = s.Disable
-		s.Events = []event.Event{about(event.WebhookDisabled, fmt.Sprintf("The webhook %s was switched off: its receiver answered 410 Gone.", c.Webhook.Name))}
-		return s
-	case out.status > 0:
-		s.Error = fmt.Sprintf("The receiver answered %d %s.", out.status, http.StatusText(out.status))
-	default:
-		s.Error = fault.Of(out.err).Text
-		if f := fault.Of(out.err); f.Kind == fault.Internal && errors.Unwrap(f) != nil {
-			w.log.Error("deliver", "webhook", c.Webhook.Name, "error", out.err)
-		}
 	}
+	if out.status == http.StatusGone {
+		// It stays the head: once the webhook is on again, its turn comes first.
+		s.Disable, s.DisableVersion, s.NextAttemptAt = try.Error, c.Webhook.Version, now
+		e := about(event.WebhookDisabled, fmt.Sprintf("The webhook %s was switched off: its receiver answered 410 Gone.", c.Webhook.Name))
+		e.Remedy = try.Remedy
+		s.Events = []event.Event{e}
+		return s
+	}
+	w.blame(ctx, c.Webhook, out)
 	first := c.Delivery.FirstTriedAt
 	if first.IsZero() {
 		first = now
 	}
 	if now.Sub(first) >= w.giveUp {
 		s.Parked = true
-		e := about(event.DeliveryParked, fmt.Sprintf("A delivery to the webhook %s failed for %s and was put aside: %s", c.Webhook.Name, w.giveUp, s.Error))
+		e := about(event.DeliveryParked, fmt.Sprintf("A delivery to the webhook %s failed for %s and was put aside: %s", c.Webhook.Name, span(w.giveUp), try.Error))
 		e.Remedy = "Mend the receiver, then replay the delivery."
 		s.Events = []event.Event{e}
 		return s
@@ -188,4 +125,16 @@ func (w *Webhooks) settle(c Claimed, out outcome) Settlement {
 	wait := max(work.Backoff(c.Delivery.Attempts+1, firstWait, longestWait), min(out.after, w.giveUp-now.Sub(first)))
 	s.NextAttemptAt = now.Add(wait + rand.N(wait/10+1))
 	return s
+}
+
+// span says how long, in whole hours or days where it is so long.
+func span(d time.Duration) string {
+	const day = 24 * time.Hour
+	switch {
+	case d > day && d%day == 0:
+		return fmt.Sprintf("%d days", d/day)
+	case d >= time.Hour && d%time.Hour == 0:
+		return fmt.Sprintf("%d hours", d/time.Hour)
+	}
+	return d.String()
 }

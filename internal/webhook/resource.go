@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/mailgrant/mailgrant/internal/egress"
 	"github.com/mailgrant/mailgrant/internal/event"
@@ -37,7 +38,9 @@ func invalid(field, text, remedy string) error {
 }
 
 // Save makes or changes a webhook. Where a secret was generated it is given
-// back, this once.
+// back, this once. Nothing is written where nothing changes. A webhook that is
+// switched off stays so, but for one whose receiver answered 410 and that now
+// has another URL.
 func (w *Webhooks) Save(ctx context.Context, by event.Actor, in Input) (Webhook, seal.Secret, error) {
 	if err := w.check(&in); err != nil {
 		return Webhook{}, seal.Secret{}, err
@@ -54,33 +57,59 @@ func (w *Webhooks) Save(ctx context.Context, by event.Actor, in Input) (Webhook,
 			Text: fmt.Sprintf("There is a webhook called %s already.", in.Name), Remedy: "Choose another name, or change the one that exists.",
 		}
 	}
-	next := Webhook{
-		ID: present.ID, Name: in.Name, URL: in.URL, Secret: present.Secret, Events: in.Events,
-		Mailboxes: in.Mailboxes, CAPEM: in.CAPEM, Version: present.Version + 1, CreatedAt: present.CreatedAt, UpdatedAt: now,
-	}
+	next := present
+	next.Name, next.URL, next.Events, next.Mailboxes, next.CAPEM = in.Name, in.URL, in.Events, in.Mailboxes, in.CAPEM
 	kind, verb := event.WebhookUpdated, "changed"
 	if isNew {
 		next.ID, next.CreatedAt = event.NewID(), now
 		kind, verb = event.WebhookCreated, "added"
 	}
-	var generated seal.Secret
-	secret := in.Secret
-	if secret.IsZero() && isNew {
-		if generated, err = newSigningSecret(); err != nil {
-			return Webhook{}, seal.Secret{}, err
-		}
-		secret = generated
-	}
-	if !secret.IsZero() {
-		if next.Secret, err = w.keys.Seal(secret, secretPlace(next.ID)); err != nil {
-			return Webhook{}, seal.Secret{}, err
-		}
-	}
-	e := event.New(now, kind, by, fmt.Sprintf("The webhook %s was %s.", in.Name, verb)).With("webhook", in.Name)
-	if err := w.store.SaveWebhook(ctx, next, present.Version, e); err != nil {
+	generated, changed, err := w.takeSecret(&next, in.Secret)
+	if err != nil {
 		return Webhook{}, seal.Secret{}, err
 	}
+	if !isNew && !changed && sameReceiver(present, next) && slices.Equal(present.Events, next.Events) && slices.Equal(present.Mailboxes, next.Mailboxes) {
+		return present, seal.Secret{}, nil
+	}
+	if present.DisabledBy == ByReceiver && present.URL != next.URL {
+		next.Disabled, next.DisabledBy, next.DisabledAt = "", "", time.Time{}
+	}
+	next.Version, next.UpdatedAt = present.Version+1, now
+	e := event.New(now, kind, by, fmt.Sprintf("The webhook %s was %s.", in.Name, verb)).With("webhook", in.Name)
+	afresh := !isNew && next.Disabled == "" && !sameReceiver(present, next)
+	if err := w.store.SaveWebhook(ctx, Saving{Webhook: next, IfVersion: present.Version, Afresh: afresh, Event: e}); err != nil {
+		return Webhook{}, seal.Secret{}, err
+	}
+	if afresh {
+		w.sweep(ctx)
+	}
 	return next, generated, nil
+}
+
+// sameReceiver reports that deliveries reach the same place in the same way.
+func sameReceiver(a, b Webhook) bool { return a.URL == b.URL && a.CAPEM == b.CAPEM }
+
+// takeSecret seals the secret of a webhook that is saved: the one that was given,
+// else the one it has, else a generated one, which is given back. A given one
+// that differs replaces both it had: RotateSecret is the way to keep the old one
+// for a while.
+func (w *Webhooks) takeSecret(h *Webhook, given seal.Secret) (generated seal.Secret, changed bool, err error) {
+	if given.IsZero() {
+		if !h.Secret.IsZero() {
+			return seal.Secret{}, false, nil
+		}
+		if generated, err = newSigningSecret(); err != nil {
+			return seal.Secret{}, false, err
+		}
+		given = generated
+	} else if !h.Secret.IsZero() {
+		if present, err := w.keys.Unseal(h.Secret, secretPlace(h.ID)); err == nil && present.Equal(given) {
+			return seal.Secret{}, false, nil
+		}
+	}
+	h.PreviousSecret, h.PreviousSecretUntil = seal.Sealed{}, time.Time{}
+	h.Secret, err = w.keys.Seal(given, secretPlace(h.ID))
+	return generated, true, err
 }
 
 // Delete removes a webhook with what waits for it.

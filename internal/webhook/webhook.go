@@ -4,14 +4,21 @@
 // Deliveries wait in our own tables, written in the transaction of the event;
 // a job only wakes the work. The head of a queue is tried until the receiver
 // answers 2xx; after a day of failure it is parked with an alert and the rest
-// goes on. The delivery's ID is the webhook-id header and stays the same over
-// retries, so that a receiver can drop doubles. 410 Gone switches the webhook
-// off. Private networks are refused when dialling, unless the server's own
-// configuration allows them; redirects are not followed.
+// goes on. Whoever mended the receiver replays what was parked. The delivery's
+// ID is the webhook-id header and stays the same over retries and replays, so
+// that a receiver can drop doubles. 410 Gone switches the webhook off: what
+// waits keeps its place until it is on again. Private networks are refused when
+// dialling, unless the server's own configuration allows them; redirects are not
+// followed.
+//
+// Every webhook has lanes of its own (lanes.go): a receiver that hangs holds up
+// its own queues and takes no place that another one needs.
+//
+// What was delivered goes with its event. What waited or was parked for longer
+// than the retention is removed, and an event says so.
 package webhook
 
 import (
-	"context"
 	"crypto/sha256"
 	"fmt"
 	"log/slog"
@@ -20,7 +27,6 @@ import (
 	"time"
 
 	"github.com/mailgrant/mailgrant/internal/egress"
-	"github.com/mailgrant/mailgrant/internal/fault"
 	"github.com/mailgrant/mailgrant/internal/seal"
 )
 
@@ -28,7 +34,6 @@ const (
 	firstWait   = 5 * time.Second
 	longestWait = time.Hour
 	leaseMargin = 15 * time.Second
-	sweepEvery  = 30 * time.Second
 	recordAgain = time.Second / 2
 )
 
@@ -41,8 +46,9 @@ type Options struct {
 	Logger *slog.Logger
 	Now    func() time.Time // nil: the real clock
 
-	Timeout time.Duration // of one attempt; default 15 s
-	GiveUp  time.Duration // from the first attempt to parking; default 24 h
+	Timeout   time.Duration // of one attempt; default 15 s
+	GiveUp    time.Duration // from the first attempt to parking; default 24 h
+	Retention time.Duration // of what waits or is parked; default 30 days
 }
 
 // Webhooks keeps webhooks and delivers to them.
@@ -55,9 +61,11 @@ type Webhooks struct {
 	now     func() time.Time
 	timeout time.Duration
 	giveUp  time.Duration
+	keep    time.Duration
 
 	mu      sync.Mutex
 	clients map[[sha256.Size]byte]*http.Client // by CAPEM
+	lanes   lanes
 }
 
 // New makes the room.
@@ -77,9 +85,12 @@ func New(o Options) *Webhooks {
 	if o.GiveUp == 0 {
 		o.GiveUp = 24 * time.Hour
 	}
+	if o.Retention == 0 {
+		o.Retention = 30 * 24 * time.Hour
+	}
 	return &Webhooks{
 		store: o.Store, keys: o.Keys, guard: o.Guard, owner: o.Owner, log: o.Logger, now: o.Now,
-		timeout: o.Timeout, giveUp: o.GiveUp, clients: map[[sha256.Size]byte]*http.Client{},
+		timeout: o.Timeout, giveUp: o.GiveUp, keep: o.Retention, clients: map[[sha256.Size]byte]*http.Client{},
 	}
 }
 
@@ -98,31 +109,4 @@ func (w *Webhooks) client(h Webhook) (*http.Client, error) {
 	}
 	w.clients[key] = c
 	return c, nil
-}
-
-// Replay puts a parked or delivered delivery back at the head of its queue.
-func (w *Webhooks) Replay(ctx context.Context, deliveryID string) error {
-	return w.store.Replay(ctx, deliveryID, w.now())
-}
-
-// Run sweeps for queues whose job was lost, until ctx ends. Jobs do the rest.
-func (w *Webhooks) Run(ctx context.Context) error {
-	tick := time.NewTicker(sweepEvery)
-	defer tick.Stop()
-	for {
-		queues, err := w.store.DueQueues(ctx, w.now(), 100)
-		if err != nil && ctx.Err() == nil {
-			w.log.Warn("look for due deliveries", "error", fault.Of(err))
-		}
-		for _, q := range queues {
-			if err := w.Drain(ctx, q.WebhookID, q.MailboxID); err != nil && ctx.Err() == nil {
-				w.log.Warn("deliver", "webhook_id", q.WebhookID, "error", fault.Of(err))
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-	}
 }

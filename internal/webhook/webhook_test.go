@@ -169,8 +169,9 @@ func TestDrain_WaitsAndParks(t *testing.T) {
 		t.Fatalf("parking: %q", got)
 	}
 	r.to.answer = status(200)
-	if err := r.Replay(t.Context(), r.to.heads[0].Get("webhook-id")); err != nil {
-		t.Fatal(err)
+	again, err := r.Replay(t.Context(), event.System(), "desk", r.to.heads[0].Get("webhook-id"))
+	if err != nil || again.Delivery.State != webhook.Waiting || again.Event.Text != "0" {
+		t.Fatalf("got %+v, %v", again, err)
 	}
 	r.now = r.now.Add(3 * time.Hour)
 	r.drain(t)

@@ -31,8 +31,8 @@ import (
 // Options say what jobs wake, and how much of it at once.
 type Options struct {
 	// Submission works on one submission, Delivery on the head of one webhook's
-	// queue for one mailbox. That there is nothing to do is no error; one that is
-	// returned makes the job come again later, a few times.
+	// queue for one mailbox; it may hand that on and return. That there is nothing to
+	// do is no error; one that is returned makes the job come again later, a few times.
 	Submission func(ctx context.Context, id string) error
 	Delivery   func(ctx context.Context, webhookID, mailboxID string) error
 	// SubmissionsAtOnce and DeliveriesAtOnce bound what runs at the same time in

@@ -113,7 +113,7 @@ func TestJobs_Wake(t *testing.T) {
 			t.Fatal(err)
 		}
 		hook := webhook.Webhook{ID: event.NewID(), Name: "desk", URL: "https://desk.example", Events: []event.Pattern{"submission.*"}, Version: 1}
-		if err := s.SaveWebhook(t.Context(), hook, 0, event.Event{}); err != nil {
+		if err := s.SaveWebhook(t.Context(), webhook.Saving{Webhook: hook}); err != nil {
 			t.Fatal(err)
 		}
 		early := submission()

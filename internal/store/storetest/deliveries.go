@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -20,7 +21,7 @@ func (w *world) webhook(name string, events []event.Pattern, addresses ...string
 		ID: id, Name: name, URL: "https://desk.example/hook", Secret: w.seal("signing-secret", "webhook", id, "secret"), Events: events, Mailboxes: addresses,
 		Version: 1, CreatedAt: noon(), UpdatedAt: noon(),
 	}
-	must(w.t, w.SaveWebhook(w.ctx, hook, 0, event.New(noon(), event.WebhookCreated, event.System(), "The webhook was added.")))
+	must(w.t, w.SaveWebhook(w.ctx, webhook.Saving{Webhook: hook, Event: event.New(noon(), event.WebhookCreated, event.System(), "The webhook was added.")}))
 	return hook
 }
 
@@ -86,7 +87,7 @@ func deliveries(t *testing.T, open func(*testing.T) *store.Store) {
 			if c.Event.ID != e.ID || c.Delivery.Sequence != int64(i+1) {
 				t.Fatalf("delivery %d is number %d of event %s, want %s", i, c.Delivery.Sequence, c.Event.ID, e.ID)
 			}
-			must(t, w.SettleDelivery(w.ctx, webhook.Settlement{DeliveryID: c.Delivery.ID, Fence: c.Delivery.Lease.Fence, Delivered: true, Status: 204, Now: noon()}))
+			must(t, w.SettleDelivery(w.ctx, webhook.Settlement{DeliveryID: c.Delivery.ID, Fence: c.Delivery.Lease.Fence, Delivered: true, Tries: []webhook.Try{{At: noon(), Status: 204}}, Now: noon()}))
 		}
 		if queues := w.dueQueues(time.Hour); len(queues) != 0 {
 			t.Errorf("empty queues are due: %v", queues)
@@ -129,6 +130,41 @@ func deliveries(t *testing.T, open func(*testing.T) *store.Store) {
 	t.Run("a receiver that is gone switches off itself, not its successor", func(t *testing.T) { gone(t, open) })
 	t.Run("a failure waits, a parked one lets the next go, a replayed one comes first", func(t *testing.T) { parking(t, open) })
 	t.Run("a disabled webhook gets nothing more until it is on again", func(t *testing.T) { disabling(t, open) })
+	t.Run("an attempt that was cut off is given back as if it had not been made", func(t *testing.T) {
+		w := newWorld(t, open)
+		hook := w.webhook("all", []event.Pattern{"*"}, "a@example.org")
+		w.happen(event.MessageReceived, "a", "a@example.org")
+		c, err := w.head(hook, "a", 0)
+		must(t, err)
+		must(t, w.SettleDelivery(w.ctx, webhook.Settlement{DeliveryID: c.Delivery.ID, Fence: c.Delivery.Lease.Fence, Unmade: true, Now: noon()}))
+		again, err := w.head(hook, "a", 0)
+		must(t, err)
+		if again.Delivery.ID != c.Delivery.ID || again.Delivery.Attempts != 0 || !again.Delivery.FirstTriedAt.IsZero() {
+			t.Errorf("got %+v", again.Delivery)
+		}
+		wantFault(t, w.SettleDelivery(w.ctx, webhook.Settlement{DeliveryID: c.Delivery.ID, Fence: c.Delivery.Lease.Fence, Unmade: true, Now: noon()}), "work.fenced", fault.Conflict)
+	})
+	t.Run("the due queues of one webhook hide none of another", func(t *testing.T) {
+		w := newWorld(t, open)
+		crowd := w.webhook("crowd", []event.Pattern{"message.*"})
+		off := w.webhook("off", []event.Pattern{"message.*"})
+		for i := range 5 {
+			w.happen(event.MessageReceived, fmt.Sprint("m", i), "m@example.org")
+		}
+		late := w.webhook("late", []event.Pattern{"grant.*"})
+		w.happen(event.GrantDead, "a", "a@example.org")
+		off.Disabled, off.Version = "An operator did it.", 2
+		must(t, w.SaveWebhook(w.ctx, webhook.Saving{Webhook: off, IfVersion: 1}))
+		queues, err := w.DueQueues(w.ctx, noon(), 2)
+		must(t, err)
+		by := map[string]int{}
+		for _, q := range queues {
+			by[q.WebhookID]++
+		}
+		if diff := cmp.Diff(map[string]int{crowd.ID: 2, late.ID: 1}, by); diff != "" {
+			t.Error(diff)
+		}
+	})
 	t.Run("a webhook changes by version and goes with its queue", func(t *testing.T) {
 		w := newWorld(t, open)
 		hook := w.webhook("all", []event.Pattern{"*"}, "a@example.org")
@@ -136,10 +172,10 @@ func deliveries(t *testing.T, open func(*testing.T) *store.Store) {
 		e := func(kind event.Kind) event.Event { return event.New(noon(), kind, event.System(), "Changed.") }
 		other := hook
 		other.ID = event.NewID()
-		wantFault(t, w.SaveWebhook(w.ctx, other, 0, e(event.WebhookCreated)), "webhook.exists", fault.Conflict)
+		wantFault(t, w.SaveWebhook(w.ctx, webhook.Saving{Webhook: other, Event: e(event.WebhookCreated)}), "webhook.exists", fault.Conflict)
 		hook.URL, hook.Version = "https://new.example", 2
-		must(t, w.SaveWebhook(w.ctx, hook, 1, e(event.WebhookUpdated)))
-		wantFault(t, w.SaveWebhook(w.ctx, hook, 1, e(event.WebhookUpdated)), "webhook.changed", fault.Conflict)
+		must(t, w.SaveWebhook(w.ctx, webhook.Saving{Webhook: hook, IfVersion: 1, Event: e(event.WebhookUpdated)}))
+		wantFault(t, w.SaveWebhook(w.ctx, webhook.Saving{Webhook: hook, IfVersion: 1, Event: e(event.WebhookUpdated)}), "webhook.changed", fault.Conflict)
 		stored, err := w.Webhook(w.ctx, "all")
 		must(t, err)
 		if diff := cmp.Diff(hook, stored, bytewise()); diff != "" {
@@ -159,7 +195,7 @@ func gone(t *testing.T, open func(*testing.T) *store.Store) {
 	settle := func(c webhook.Claimed) {
 		t.Helper()
 		must(t, w.SettleDelivery(w.ctx, webhook.Settlement{
-			DeliveryID: c.Delivery.ID, Fence: c.Delivery.Lease.Fence, Parked: true, Disable: "gone", DisableVersion: c.Webhook.Version, Status: 410, Now: noon(),
+			DeliveryID: c.Delivery.ID, Fence: c.Delivery.Lease.Fence, Disable: "gone", DisableVersion: c.Webhook.Version, NextAttemptAt: noon(), Tries: []webhook.Try{{At: noon(), Status: 410, Error: "gone"}}, Now: noon(),
 			Events: []event.Event{event.New(noon(), event.WebhookDisabled, event.System(), "It was switched off.")},
 		}))
 	}
@@ -172,7 +208,7 @@ func gone(t *testing.T, open func(*testing.T) *store.Store) {
 	old, err := w.head(hook, "a", 0)
 	must(t, err)
 	hook.URL, hook.Version = "https://new.example/hook", 2
-	must(t, w.SaveWebhook(w.ctx, hook, 1, event.New(noon(), event.WebhookUpdated, event.System(), "The webhook was changed.")))
+	must(t, w.SaveWebhook(w.ctx, webhook.Saving{Webhook: hook, IfVersion: 1, Event: event.New(noon(), event.WebhookUpdated, event.System(), "The webhook was changed.")}))
 	settle(old)
 	if now, err := w.Webhook(w.ctx, "all"); err != nil || now.Disabled != "" || told() != 0 {
 		t.Fatalf("the old receiver's answer switched off the new one: %+v, %v", now, err)
@@ -196,11 +232,12 @@ func parking(t *testing.T, open func(*testing.T) *store.Store) {
 	first, err := w.head(hook, "a", 0)
 	must(t, err)
 	must(t, w.SettleDelivery(w.ctx, webhook.Settlement{
-		DeliveryID: first.Delivery.ID, Fence: first.Delivery.Lease.Fence, NextAttemptAt: noon().Add(time.Hour), Status: 500, Error: "busy", Now: noon(),
+		DeliveryID: first.Delivery.ID, Fence: first.Delivery.Lease.Fence, NextAttemptAt: noon().Add(time.Hour), Now: noon(),
+		Tries: []webhook.Try{{At: noon(), Took: time.Second, Status: 500, Error: "busy", Answer: "later\x00"}},
 	}))
 	later, err := w.head(hook, "a", time.Minute)
 	wantFault(t, err, "work.later", fault.Conflict)
-	if d := later.Delivery; d.ID != first.Delivery.ID || d.Attempts != 1 || d.LastStatus != 500 || d.LastError != "busy" || !d.FirstTriedAt.Equal(noon()) {
+	if d := later.Delivery; d.ID != first.Delivery.ID || d.Attempts != 1 || d.LastStatus != 500 || d.LastError != "busy" || !d.FirstTriedAt.Equal(noon()) || len(d.Tries) != 1 || d.Tries[0].Took != time.Second {
 		t.Errorf("got %+v", d)
 	}
 	if a, b := w.dueQueues(59*time.Minute), w.dueQueues(time.Hour); len(a) != 0 || len(b) != 1 {
@@ -215,24 +252,19 @@ func parking(t *testing.T, open func(*testing.T) *store.Store) {
 		t.Errorf("got %+v", second.Delivery)
 	}
 	// While the second is under way nothing else of the queue is.
-	must(t, w.Replay(w.ctx, first.Delivery.ID, noon().Add(time.Hour)))
+	must(t, w.replay(hook, first.Delivery.ID, time.Hour))
 	_, err = w.head(hook, "a", time.Hour)
 	wantFault(t, err, "work.later", fault.Conflict)
+	wantFault(t, w.replay(hook, second.Delivery.ID, time.Hour), "delivery.under_way", fault.Conflict)
 	must(t, w.SettleDelivery(w.ctx, webhook.Settlement{DeliveryID: second.Delivery.ID, Fence: second.Delivery.Lease.Fence, NextAttemptAt: noon().Add(time.Hour), Now: noon()}))
 	replayed, err := w.head(hook, "a", time.Hour)
 	must(t, err)
-	if replayed.Delivery.ID != first.Delivery.ID || replayed.Delivery.Attempts != 0 {
+	if replayed.Delivery.ID != first.Delivery.ID || replayed.Delivery.Attempts != 0 || !replayed.Delivery.FirstTriedAt.IsZero() || !replayed.Delivery.StateSince.Equal(noon().Add(time.Hour)) {
 		t.Errorf("got %+v", replayed.Delivery)
 	}
 	must(t, w.SettleDelivery(w.ctx, webhook.Settlement{DeliveryID: replayed.Delivery.ID, Fence: replayed.Delivery.Lease.Fence, Delivered: true, Now: noon()}))
-	wantFault(t, w.Replay(w.ctx, second.Delivery.ID, noon()), "delivery.pending", fault.Conflict)
-	wantFault(t, w.Replay(w.ctx, "none", noon()), "delivery.unknown", fault.NotFound)
-	done, err := w.Deliveries(w.ctx, hook.ID, "delivered", "", 10)
-	must(t, err)
-	all, err := w.Deliveries(w.ctx, hook.ID, "", second.Delivery.ID, 10)
-	must(t, err)
-	if len(done) != 1 || done[0].ID != first.Delivery.ID || len(all) != 1 || all[0].ID != first.Delivery.ID {
-		t.Errorf("got %v and %v", done, all)
+	if w.events(event.DeliveryReplayed) != 1 {
+		t.Error("a refused replay was told of, or the other was not")
 	}
 }
 
@@ -257,14 +289,22 @@ func disabling(t *testing.T, open func(*testing.T) *store.Store) {
 	if queues := w.dueQueues(time.Hour); len(queues) != 0 {
 		t.Errorf("due: %v", queues)
 	}
-	stored.Disabled, stored.Version = "", 3
-	must(t, w.SaveWebhook(w.ctx, stored, 2, event.Event{}))
-	if queues := w.dueQueues(time.Hour); len(queues) != 1 {
+	if stored.DisabledBy != webhook.ByReceiver || !stored.DisabledAt.Equal(noon()) {
+		t.Errorf("got %+v", stored)
+	}
+	stored.Disabled, stored.DisabledBy, stored.DisabledAt, stored.Version, stored.UpdatedAt = "", "", time.Time{}, 3, noon().Add(time.Minute)
+	must(t, w.SaveWebhook(w.ctx, webhook.Saving{Webhook: stored, IfVersion: 2, Afresh: true}))
+	if queues := w.dueQueues(time.Minute); len(queues) != 1 {
 		t.Errorf("due: %v", queues)
 	}
-	waiting, err := w.Deliveries(w.ctx, hook.ID, "pending", "", 10)
+	waiting, err := w.Deliveries(w.ctx, webhook.Filter{WebhookID: hook.ID, State: webhook.Waiting})
 	must(t, err)
 	if len(waiting) != 1 {
 		t.Errorf("%d wait; what happened while it was off is not to be delivered", len(waiting))
+	}
+	again, err := w.head(hook, "a", time.Minute)
+	must(t, err)
+	if again.Delivery.ID != c.Delivery.ID || again.Delivery.Attempts != 0 || !again.Delivery.FirstTriedAt.IsZero() {
+		t.Errorf("the head did not keep its place, or its day goes on: %+v", again.Delivery)
 	}
 }

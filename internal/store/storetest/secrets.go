@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/mailgrant/mailgrant/internal/connect"
 	"github.com/mailgrant/mailgrant/internal/event"
@@ -12,6 +13,7 @@ import (
 	"github.com/mailgrant/mailgrant/internal/provider"
 	"github.com/mailgrant/mailgrant/internal/seal"
 	"github.com/mailgrant/mailgrant/internal/store"
+	"github.com/mailgrant/mailgrant/internal/webhook"
 )
 
 // marker is part of every secret that planted plants.
@@ -45,14 +47,15 @@ func planted(w *world) mailbox.Mailbox {
 	must(t, w.StartAttempt(w.ctx, attempt, noon(), about(event.AttemptStarted, m)))
 	hook := w.webhook("marked", []event.Pattern{"*"})
 	hook.Secret, hook.Version = w.seal(marker+" webhook", "webhook", hook.ID, "secret"), 2
-	must(t, w.SaveWebhook(w.ctx, hook, 1, event.Event{}))
+	hook.PreviousSecret, hook.PreviousSecretUntil = w.seal(marker+" previous webhook", "webhook", hook.ID, "secret"), noon().Add(time.Hour)
+	must(t, w.SaveWebhook(w.ctx, webhook.Saving{Webhook: hook, IfVersion: 1}))
 	_, _, err = w.BeginCall(w.ctx, w.call("key", marker+" request"), noon())
 	must(t, err)
 	return m
 }
 
 // plantedSealed is how many sealed values planted leaves.
-const plantedSealed = 11
+const plantedSealed = 12
 
 func secrets(t *testing.T, open func(*testing.T) *store.Store) {
 	t.Run("no column holds one in clear", func(t *testing.T) {

@@ -168,10 +168,10 @@ func (f *filler) fillDeliveries() error {
 	hook := id(webhooks, fmt.Sprintf("(n.i / 7 %% %d)", f.Webhooks))
 	later, state := f.Now.Add(12*time.Hour).UnixMicro(), "(n.i / 3 % 100)"
 	when := f.Now.Add(-span).UnixMicro()
-	err := f.fill(f.Deliveries, fmt.Sprintf(`INSERT INTO deliveries (id, webhook_id, mailbox_id, sequence, event_id, attempts, lease_owner, lease_fence, lease_until, state,
+	err := f.fill(f.Deliveries, fmt.Sprintf(`INSERT INTO deliveries (id, webhook_id, mailbox_id, sequence, event_id, attempts, lease_owner, lease_fence, lease_until, state, state_since,
 			next_attempt_at, first_tried_at, created_at, last_status, last_error)
-		SELECT %s, %s, %s, n.i + 1, %s, 1, '', 1, 0, %s, %s, %d, %d + n.i, %s, %s FROM n`,
-		id(deliveries, "n.i"), hook, id(mailboxes, about), id(events, n), cases(state, "'delivered'", 2, "'pending'", 3, "'parked'"),
+		SELECT %s, %s, %s, n.i + 1, %s, 1, '', 1, 0, %s, %d, %s, %d, %d + n.i, %s, %s FROM n`,
+		id(deliveries, "n.i"), hook, id(mailboxes, about), id(events, n), cases(state, "'delivered'", 2, "'pending'", 3, "'parked'"), f.Now.UnixMicro(),
 		cases(state, strconv.FormatInt(when, 10), 2, strconv.FormatInt(later, 10)), when, when,
 		cases(state, "200", 2, "503", 3, "500"), cases(state, "''", 3, "'The receiver answers that something is wrong with it.'")))
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/mailgrant/mailgrant/internal/store/storetest"
 	"github.com/mailgrant/mailgrant/internal/testbed"
 	"github.com/mailgrant/mailgrant/internal/testbed/stock"
+	"github.com/mailgrant/mailgrant/internal/webhook"
 )
 
 func TestFill_GivesWhatTheStoreReads(t *testing.T) {
@@ -73,7 +74,7 @@ func filled(t *testing.T, s *store.Store) {
 	}
 	hook, err := s.Webhook(t.Context(), stock.WebhookName(1))
 	must(t, err)
-	waiting, err := s.Deliveries(t.Context(), hook.ID, "pending", "", 100)
+	waiting, err := s.Deliveries(t.Context(), webhook.Filter{WebhookID: hook.ID, State: webhook.Waiting, Limit: 100})
 	must(t, err)
 	if len(waiting) == 0 {
 		t.Error("nothing waits for the webhook")
