@@ -48,8 +48,9 @@ lint: ## vet, staticcheck, gofumpt; generated pages agree with their templates
 	@./scripts/verify-generated
 
 .PHONY: generate
-generate: ## make Go from the page templates
+generate: ## make Go from the page templates, and the pages of docs/ that are made from the code
 	go tool templ generate
+	MAILGRANT_TEST_UPDATE=1 go test -count=1 -run 'UpToDate$$' ./internal/config
 
 .PHONY: bench
 bench: ## measure (BENCH=regexp picks)

@@ -64,8 +64,14 @@ func (a *App) route(pages, calls http.Handler) http.Handler {
 	return a.accept(mux)
 }
 
-// ready answers whether the server can do its work now.
+// ready answers whether the server can do its work now, and will for a while.
 func (a *App) ready(w http.ResponseWriter, r *http.Request) {
+	select {
+	case <-a.draining:
+		http.Error(w, "not ready: the server is ending", http.StatusServiceUnavailable)
+		return
+	default:
+	}
 	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 	defer cancel()
 	if err := a.Store.Ping(ctx); err != nil {
@@ -170,7 +176,10 @@ func (a *App) Run(ctx context.Context) error {
 	defer endFaces()
 	loops, endLoops := context.WithCancel(context.WithoutCancel(ctx))
 	defer endLoops()
-	stopStreams := context.AfterFunc(faces, func() { close(a.draining) })
+	stopStreams := context.AfterFunc(faces, func() {
+		a.tellStopping()
+		close(a.draining)
+	})
 	defer stopStreams()
 
 	var inner, outer errgroup.Group
@@ -193,9 +202,11 @@ func (a *App) Run(ctx context.Context) error {
 	run(&inner, "idempotency keys", loops, a.Calls.Run)
 	run(&inner, "retention", loops, a.keepRetention)
 	run(&inner, "set-up link", loops, a.watchSetup)
+	run(&inner, "watchdog", loops, a.keepAlive)
 	run(&outer, "HTTP", faces, server(a.http, false))
 	run(&outer, "socket", faces, server(a.socket, true))
 
+	a.tellReady()
 	a.log.Info("serving", "url", a.cfg.PublicURL.String(), "address", a.http.Addr().String())
 	err := outer.Wait()
 	endLoops()
