@@ -18,37 +18,51 @@ type App struct {
 	Networks  []string  `json:"networks,omitempty"`
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
 
-	// APIKey comes once, from CreateApp.
-	APIKey    string    `json:"api_key,omitempty"`
-	CreatedBy string    `json:"created_by,omitempty"`
-	CreatedAt time.Time `json:"created_at,omitzero"`
-}
-
-// SetupLink is a one-time link with which an operator sets a password.
-type SetupLink struct {
-	URL       string    `json:"url"`
-	ExpiresAt time.Time `json:"expires_at"`
+	// APIKey comes once, from CreateApp, RenewApp, and a PutApp that added the app.
+	APIKey     string    `json:"api_key,omitempty"`
+	CreatedBy  string    `json:"created_by,omitempty"`
+	CreatedAt  time.Time `json:"created_at,omitzero"`
+	LastUsedAt time.Time `json:"last_used_at,omitzero"` // to the minute; zero: never
 }
 
 const appsPath = "/v1/apps"
+
+// written is what of an app is the caller's to say.
+func (a App) written() App {
+	a.APIKey, a.CreatedBy, a.CreatedAt, a.LastUsedAt = "", "", time.Time{}, time.Time{}
+	return a
+}
 
 // Apps lists the programs.
 func (c *Client) Apps(ctx context.Context) iter.Seq2[App, error] {
 	return list[App](ctx, c, appsPath, nil, 0)
 }
 
+// App gives one program.
+func (c *Client) App(ctx context.Context, name string) (App, error) {
+	return get[App](ctx, c, one(appsPath+"/", name, ""))
+}
+
 // CreateApp makes an API key for a program. The answer holds it, this once.
 func (c *Client) CreateApp(ctx context.Context, a App) (App, error) {
-	a.APIKey, a.CreatedBy, a.CreatedAt = "", "", time.Time{}
-	return send[App](ctx, c, http.MethodPost, appsPath, a)
+	return send[App](ctx, c, http.MethodPost, appsPath, a.written())
+}
+
+// PutApp changes what the program of this name may do; its API key stays. A
+// program that is not there is added, and the answer holds its API key, this once.
+func (c *Client) PutApp(ctx context.Context, name string, a App) (App, error) {
+	return send[App](ctx, c, http.MethodPut, one(appsPath+"/", name, ""), a.written())
+}
+
+// RenewApp gives a program a new API key; the answer holds it, this once, and
+// the old one stops at once. The zero time leaves the end of the key as it is.
+func (c *Client) RenewApp(ctx context.Context, name string, ends time.Time) (App, error) {
+	return send[App](ctx, c, http.MethodPost, one(appsPath+"/", name, "/key"), struct {
+		ExpiresAt time.Time `json:"expires_at,omitzero"`
+	}{ends})
 }
 
 // DeleteApp removes a program; its API key stops at once.
 func (c *Client) DeleteApp(ctx context.Context, name string) error {
 	return c.do(ctx, call{method: http.MethodDelete, path: one(appsPath+"/", name, "")}, nil)
-}
-
-// CreateSetupLink makes a set-up link. Possible through the socket only.
-func (c *Client) CreateSetupLink(ctx context.Context) (SetupLink, error) {
-	return send[SetupLink](ctx, c, http.MethodPost, "/v1/operators/setup", nil)
 }

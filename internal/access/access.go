@@ -50,6 +50,9 @@ func New(n Needs) *Access {
 	}
 }
 
+// now is the present as exactly as it is stored.
+func (a *Access) now() time.Time { return a.need.Now().UTC().Truncate(time.Microsecond) }
+
 // Caller is somebody who has proved who they are.
 type Caller struct {
 	Actor     event.Actor

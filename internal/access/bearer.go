@@ -54,7 +54,7 @@ func (a *Access) Authenticate(ctx context.Context, header string, from netip.Add
 	if err != nil {
 		return Caller{}, err
 	}
-	now := a.need.Now()
+	now := a.now()
 	if !k.ExpiresAt.IsZero() && !now.Before(k.ExpiresAt) {
 		return Caller{}, unauthenticated("access.api_key_expired", fmt.Sprintf("The API key %s ended on %s.", k.Name, k.ExpiresAt.UTC().Format(time.DateOnly)), "Have an operator give it a later end date, or make a new one.")
 	}
@@ -71,7 +71,7 @@ func (a *Access) Authenticate(ctx context.Context, header string, from netip.Add
 // lookUp finds a key by hash, remembering good ones for a moment so that a busy
 // caller does not cost a query each time.
 func (a *Access) lookUp(ctx context.Context, h [sha256.Size]byte) (APIKey, error) {
-	now := a.need.Now()
+	now := a.now()
 	a.mu.Lock()
 	c, ok := a.cache[h]
 	ended := a.ended

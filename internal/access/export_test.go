@@ -10,4 +10,4 @@ const MaxBuckets = maxBuckets
 func (a *Access) Buckets() int { return len(a.attempts.seen) }
 
 // Fail counts a failure without the cost of a password.
-func (a *Access) Fail(name string) { a.attempts.failed(a.need.Now(), "name:"+name) }
+func (a *Access) Fail(name string) { a.attempts.failed(a.now(), "name:"+name) }

@@ -38,7 +38,7 @@ func newKey() (seal.Secret, []byte, error) {
 
 // CreateAPIKey makes a key and gives its secret, which is shown this once.
 func (a *Access) CreateAPIKey(ctx context.Context, by event.Actor, r KeyRequest) (APIKey, seal.Secret, error) {
-	now := a.need.Now()
+	now := a.now()
 	if err := r.check(now, APIKey{}); err != nil {
 		return APIKey{}, seal.Secret{}, err
 	}
@@ -102,7 +102,7 @@ func (a *Access) ChangeAPIKey(ctx context.Context, by event.Actor, r KeyRequest)
 }
 
 func (a *Access) change(ctx context.Context, by event.Actor, r KeyRequest, stored APIKey) (APIKey, error) {
-	now := a.need.Now()
+	now := a.now()
 	if err := r.check(now, stored); err != nil {
 		return APIKey{}, err
 	}
@@ -140,7 +140,7 @@ func (a *Access) RenewAPIKey(ctx context.Context, by event.Actor, name string, e
 	if err != nil {
 		return APIKey{}, seal.Secret{}, err
 	}
-	now := a.need.Now()
+	now := a.now()
 	if !ends.IsZero() {
 		k.ExpiresAt = ends.Truncate(time.Microsecond)
 	}
@@ -177,45 +177,59 @@ func pastEnd() error {
 	return badKey("expires_at", "The end date is in the past.", "Give a later one, or none.")
 }
 
-// check refuses what cannot be, and brings the lists into the form in which they
-// are kept. An end that has come may stay as stored has it.
+// check refuses what cannot be, with every mistake, and brings the lists into
+// the form in which they are kept. An end that has come may stay as stored has it.
 func (r *KeyRequest) check(now time.Time, stored APIKey) error {
+	var wrong []error
 	if !keyName.MatchString(r.Name) {
-		return badKey("name", "This is not a usable name.", "Use up to 63 small letters, digits, and . _ -, beginning with a letter or digit.")
+		wrong = append(wrong, badKey("name", "This is not a usable name.", "Use up to 63 small letters, digits, and . _ -, beginning with a letter or digit."))
 	}
 	if len(r.May) == 0 {
-		return badKey("may", "The key may do nothing.", "Give at least one of read, send, token, manage.")
+		wrong = append(wrong, badKey("may", "The key may do nothing.", "Give at least one of read, send, token, manage."))
 	}
 	for i, m := range r.May {
 		if !slices.Contains(Rights(), m) {
-			return badKey(fmt.Sprintf("may[%d]", i), fmt.Sprintf("There is no right “%s”.", fault.Shorten(string(m), 40)), "Allowed are read, send, token, manage.")
+			wrong = append(wrong, badKey(fmt.Sprintf("may[%d]", i), fmt.Sprintf("There is no right “%s”.", fault.Shorten(string(m), 40)), "Allowed are read, send, token, manage."))
 		}
 	}
 	given := r.May
 	r.May = slices.DeleteFunc(Rights(), func(m Right) bool { return !slices.Contains(given, m) })
-	mailboxes, networks := make([]string, len(r.Mailboxes)), make([]string, len(r.Networks))
-	for i, m := range r.Mailboxes {
-		address, err := message.Address(m)
-		if err != nil {
-			return badKey(fmt.Sprintf("mailboxes[%d]", i), fault.Of(err).Text, fault.Of(err).Remedy)
-		}
-		mailboxes[i] = address
-	}
-	for i, n := range r.Networks {
-		p, err := netip.ParsePrefix(n)
-		if err != nil {
-			return badKey(fmt.Sprintf("networks[%d]", i), fmt.Sprintf("“%s” is not a network.", fault.Shorten(n, 60)), "Write it as 10.1.0.0/16 or 2001:db8::/32.")
-		}
-		networks[i] = plainPrefix(p).Masked().String()
-	}
-	slices.Sort(mailboxes)
-	slices.Sort(networks)
-	r.Mailboxes, r.Networks = slices.Compact(mailboxes), slices.Compact(networks)
+	var err error
+	r.Mailboxes, err = each("mailboxes", r.Mailboxes, message.Address)
+	wrong = append(wrong, err)
+	r.Networks, err = each("networks", r.Networks, network)
+	wrong = append(wrong, err)
 	r.ExpiresAt = r.ExpiresAt.Truncate(time.Microsecond)
 	if !r.ExpiresAt.IsZero() && !r.ExpiresAt.After(now) && !r.ExpiresAt.Equal(stored.ExpiresAt) {
-		return pastEnd()
+		wrong = append(wrong, pastEnd())
 	}
-	return nil
+	return fault.Join(wrong...)
+}
+
+// each brings every item of a list into its normal form, in order and once.
+func each(field string, items []string, normal func(string) (string, error)) ([]string, error) {
+	out := make([]string, len(items))
+	var wrong []error
+	for i, item := range items {
+		var err error
+		if out[i], err = normal(strings.TrimSpace(item)); err != nil {
+			wrong = append(wrong, badKey(fmt.Sprintf("%s[%d]", field, i), fault.Of(err).Text, fault.Of(err).Remedy))
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out), fault.Join(wrong...)
+}
+
+// network is the normal form of a network: a single address is one of its own.
+func network(text string) (string, error) {
+	if a, err := netip.ParseAddr(text); err == nil && a.Zone() == "" {
+		text = netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()).String()
+	}
+	p, err := netip.ParsePrefix(text)
+	if err != nil {
+		return "", badKey("", fmt.Sprintf("“%s” is not a network.", fault.Shorten(text, 60)), "Write it as 10.1.0.0/16 or 2001:db8::/32, or give a single address.")
+	}
+	return plainPrefix(p).Masked().String(), nil
 }
 
 // APIKeys lists keys without their secrets.
@@ -228,7 +242,7 @@ func (a *Access) APIKey(ctx context.Context, name string) (APIKey, error) {
 
 // DeleteAPIKey ends a key at once.
 func (a *Access) DeleteAPIKey(ctx context.Context, by event.Actor, name string) error {
-	e := event.New(a.need.Now(), event.APIKeyDeleted, by, fmt.Sprintf("The API key %s was removed.", name)).With("api_key", name)
+	e := event.New(a.now(), event.APIKeyDeleted, by, fmt.Sprintf("The API key %s was removed.", name)).With("api_key", name)
 	if err := a.need.Keys.DeleteAPIKey(ctx, name, e); err != nil {
 		return err
 	}

@@ -103,7 +103,7 @@ func TestCreateAPIKey_Refuses(t *testing.T) {
 		"may":          {Name: "x"},
 		"may[1]":       {Name: "x", May: []access.Right{access.Read, "all"}},
 		"mailboxes[0]": {Name: "x", May: []access.Right{access.Read}, Mailboxes: []string{"nobody"}},
-		"networks[0]":  {Name: "x", May: []access.Right{access.Read}, Networks: []string{"10.0.0.1"}},
+		"networks[0]":  {Name: "x", May: []access.Right{access.Read}, Networks: []string{"10.0.0.0/33"}},
 		"expires_at":   {Name: "x", May: []access.Right{access.Read}, ExpiresAt: d.now},
 	} {
 		_, s, err := d.CreateAPIKey(t.Context(), event.System(), r)
@@ -128,6 +128,23 @@ func FuzzAuthenticate(f *testing.F) {
 			t.Fatalf("the error repeats the header: %v", err)
 		}
 	})
+}
+
+func TestCreateAPIKey_NamesEveryMistake(t *testing.T) {
+	t.Parallel()
+	d := open(t)
+	_, _, err := d.CreateAPIKey(t.Context(), ops, access.KeyRequest{Name: "Desk", May: []access.Right{"fly"}, Mailboxes: []string{"a@example.org", "nobody"}, Networks: []string{"x"}, ExpiresAt: d.now})
+	var fields []string
+	for _, f := range fault.All(err) {
+		fields = append(fields, f.Field)
+	}
+	if got := strings.Join(fields, " "); got != "name may[0] mailboxes[1] networks[0] expires_at" {
+		t.Errorf("the mistakes are at %s", got)
+	}
+	k, _, err := d.CreateAPIKey(t.Context(), ops, access.KeyRequest{Name: "desk", May: []access.Right{access.Read}, Networks: []string{" 192.0.2.7 ", "2001:db8::1", "::ffff:192.0.2.7"}})
+	if err != nil || strings.Join(k.Networks, " ") != "192.0.2.7/32 2001:db8::1/128" {
+		t.Errorf("single addresses are %v, %v", k.Networks, err)
+	}
 }
 
 func TestAPIKey_LastUse(t *testing.T) {

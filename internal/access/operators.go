@@ -73,7 +73,7 @@ func (a *Access) Invite(ctx context.Context, by event.Actor, name string) (Opera
 	if err != nil {
 		return Operator{}, seal.Secret{}, err
 	}
-	o := Operator{ID: event.NewID(), Name: name, CreatedBy: by.Name, CreatedAt: a.need.Now()}
+	o := Operator{ID: event.NewID(), Name: name, CreatedBy: by.Name, CreatedAt: a.now()}
 	secret, l, err := a.newLink(o)
 	if err != nil {
 		return Operator{}, seal.Secret{}, err
@@ -110,12 +110,12 @@ func (a *Access) issue(ctx context.Context, by event.Actor, o Operator) (seal.Se
 	if err != nil {
 		return seal.Secret{}, time.Time{}, err
 	}
-	return secret, l.ExpiresAt, a.need.Operators.ReplaceSetup(ctx, l, linkMade(l, a.need.Now(), by))
+	return secret, l.ExpiresAt, a.need.Operators.ReplaceSetup(ctx, l, linkMade(l, a.now(), by))
 }
 
 func (a *Access) newLink(o Operator) (seal.Secret, SetupLink, error) {
 	secret, h, err := NewSecret()
-	return secret, SetupLink{OperatorID: o.ID, Operator: o.Name, Hash: h, ExpiresAt: a.need.Now().Add(SetupLife)}, err
+	return secret, SetupLink{OperatorID: o.ID, Operator: o.Name, Hash: h, ExpiresAt: a.now().Add(SetupLife)}, err
 }
 
 func linkMade(l SetupLink, now time.Time, by event.Actor) event.Event {
@@ -131,7 +131,7 @@ func (a *Access) CheckSetup(ctx context.Context, link string) (SetupLink, error)
 	if err := a.PasswordsOn(); err != nil {
 		return SetupLink{}, err
 	}
-	return a.need.Operators.Setup(ctx, hash(link), a.need.Now())
+	return a.need.Operators.Setup(ctx, hash(link), a.now())
 }
 
 // CompleteSetup spends a set-up link and signs in: it gives the operator that
@@ -153,7 +153,7 @@ func (a *Access) CompleteSetup(ctx context.Context, link, name, password string,
 	if err != nil {
 		return SignedIn{}, err
 	}
-	now := a.need.Now()
+	now := a.now()
 	self := event.Actor{Kind: event.ActorOperator, Name: name}
 	e := event.New(now, event.OperatorPasswordChanged, self, name+" set a password through a set-up link.")
 	o, err := a.need.Operators.Operator(ctx, name)
@@ -181,6 +181,6 @@ func (a *Access) CompleteSetup(ctx context.Context, link, name, password string,
 // one who can sign in stays.
 func (a *Access) DeleteOperator(ctx context.Context, by event.Actor, name string) error {
 	name = strings.ToLower(strings.TrimSpace(name))
-	e := event.New(a.need.Now(), event.OperatorDeleted, by, fmt.Sprintf("The operator %s was removed.", name)).With("operator", name)
+	e := event.New(a.now(), event.OperatorDeleted, by, fmt.Sprintf("The operator %s was removed.", name)).With("operator", name)
 	return a.need.Operators.DeleteOperator(ctx, name, e)
 }

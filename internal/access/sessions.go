@@ -25,7 +25,7 @@ func (a *Access) newSession(o Operator, v Visit) (SignedIn, error) {
 	if err != nil {
 		return SignedIn{}, err
 	}
-	now := a.need.Now()
+	now := a.now()
 	from := ""
 	if v.From.IsValid() {
 		from = v.From.String()
@@ -47,7 +47,7 @@ func (a *Access) Session(ctx context.Context, secret string) (Session, error) {
 	if !a.need.LocalLogin || secret == "" {
 		return Session{}, noSession()
 	}
-	now := a.need.Now()
+	now := a.now()
 	s, err := a.need.Sessions.Session(ctx, hash(secret), now)
 	if err != nil {
 		return Session{}, err
@@ -78,7 +78,7 @@ func (a *Access) SessionsOf(ctx context.Context, name string) ([]Session, error)
 	if err != nil {
 		return nil, err
 	}
-	return a.need.Sessions.SessionsOf(ctx, o.ID, a.need.Now())
+	return a.need.Sessions.SessionsOf(ctx, o.ID, a.now())
 }
 
 // EndSession ends a session of an operator; the next request in it has to sign in.
@@ -88,7 +88,7 @@ func (a *Access) EndSession(ctx context.Context, by event.Actor, name, id string
 		return err
 	}
 	text := fmt.Sprintf("A session of %s was ended.", o.Name)
-	return a.need.Sessions.EndSession(ctx, o.ID, id, a.need.Now(), ended(a.need.Now(), by, o, text))
+	return a.need.Sessions.EndSession(ctx, o.ID, id, a.now(), ended(a.now(), by, o, text))
 }
 
 // EndSessions ends all sessions of an operator but one; with except empty, all.
@@ -101,7 +101,7 @@ func (a *Access) EndSessions(ctx context.Context, by event.Actor, name, except s
 	if except != "" {
 		text = fmt.Sprintf("All other sessions of %s were ended.", o.Name)
 	}
-	return a.need.Sessions.EndSessions(ctx, o.ID, except, a.need.Now(), ended(a.need.Now(), by, o, text))
+	return a.need.Sessions.EndSessions(ctx, o.ID, except, a.now(), ended(a.now(), by, o, text))
 }
 
 // SignOut ends the session behind a secret, if it is one.
@@ -109,7 +109,7 @@ func (a *Access) SignOut(ctx context.Context, secret string) error {
 	s, err := a.Session(ctx, secret)
 	if err == nil {
 		by := OperatorCaller(s.Operator).Actor
-		err = a.need.Sessions.EndSession(ctx, s.OperatorID, s.ID, a.need.Now(), ended(a.need.Now(), by, Operator{Name: s.Operator}, s.Operator+" signed out."))
+		err = a.need.Sessions.EndSession(ctx, s.OperatorID, s.ID, a.now(), ended(a.now(), by, Operator{Name: s.Operator}, s.Operator+" signed out."))
 	}
 	if fault.KindOf(err) == fault.NotFound {
 		return nil

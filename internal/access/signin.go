@@ -47,7 +47,7 @@ func (a *Access) hashTurn(ctx context.Context) (done func(), err error) {
 
 // tooMany refuses while a name or an address has to wait.
 func (a *Access) tooMany(keys []string) error {
-	wait := a.attempts.wait(a.need.Now(), keys...)
+	wait := a.attempts.wait(a.now(), keys...)
 	if wait <= 0 {
 		return nil
 	}
@@ -71,7 +71,7 @@ func (a *Access) guess(ctx context.Context, keys []string, encoded, password str
 		return false, err
 	}
 	if !passwordMatches(encoded, password) {
-		a.attempts.failed(a.need.Now(), keys...)
+		a.attempts.failed(a.now(), keys...)
 		return false, nil
 	}
 	return true, nil
@@ -118,7 +118,7 @@ func (a *Access) SignIn(ctx context.Context, name, password string, v Visit) (Si
 // refused writes down that a password was wrong and gives why, as the one who
 // typed it is told.
 func (a *Access) refused(ctx context.Context, o Operator, v Visit, text string, why error) error {
-	e := event.New(a.need.Now(), event.SignInRefused, event.Actor{Kind: event.ActorOperator, Name: o.Name}, text)
+	e := event.New(a.now(), event.SignInRefused, event.Actor{Kind: event.ActorOperator, Name: o.Name}, text)
 	if err := a.need.Events.WriteEvent(ctx, e.With("from", v.From.String())); err != nil {
 		return err
 	}
@@ -153,7 +153,7 @@ func (a *Access) ChangePassword(ctx context.Context, s Session, old, password st
 		return err
 	}
 	a.attempts.forget(keys...)
-	e := event.New(a.need.Now(), event.OperatorPasswordChanged, event.Actor{Kind: event.ActorOperator, Name: o.Name}, o.Name+" changed their password; their other sessions ended.")
+	e := event.New(a.now(), event.OperatorPasswordChanged, event.Actor{Kind: event.ActorOperator, Name: o.Name}, o.Name+" changed their password; their other sessions ended.")
 	return a.need.Operators.ChangePassword(ctx, ChangePassword{
 		OperatorID: o.ID, Old: o.PasswordHash, New: encoded, Keep: s.ID, Event: e.With("operator", o.Name).With("from", v.From.String()),
 	})

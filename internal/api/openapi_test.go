@@ -78,11 +78,12 @@ func (s *server) operations(t *testing.T) []operation {
 
 // named are the operations that programs hold on to.
 var named = []string{
-	"cancel-authorization", "create-app", "create-authorization", "create-mailbox", "create-provider", "create-setup-link", "create-submission",
-	"create-webhook", "delete-app", "delete-mailbox", "delete-provider", "delete-webhook", "get-attachment", "get-authorization", "get-grant",
-	"get-mailbox", "get-message", "get-message-raw", "get-provider", "get-submission", "get-webhook", "inspect-token", "lend-token", "list-apps",
-	"list-events", "list-mailboxes", "list-messages", "list-providers", "list-submissions", "list-webhooks", "pause-mailbox", "put-mailbox",
-	"put-provider", "put-webhook", "resume-mailbox", "revoke-grant", "rotate-keys", "test-mailbox", "verify-provider",
+	"cancel-authorization", "create-app", "create-authorization", "create-mailbox", "create-operator", "create-operator-setup-link", "create-provider",
+	"create-setup-link", "create-submission", "create-webhook", "delete-app", "delete-mailbox", "delete-operator", "delete-provider", "delete-webhook",
+	"end-session", "end-sessions", "get-app", "get-attachment", "get-authorization", "get-grant", "get-mailbox", "get-message", "get-message-raw",
+	"get-operator", "get-provider", "get-submission", "get-webhook", "inspect-token", "lend-token", "list-apps", "list-events", "list-mailboxes",
+	"list-messages", "list-operators", "list-providers", "list-sessions", "list-submissions", "list-webhooks", "pause-mailbox", "put-app",
+	"put-mailbox", "put-provider", "put-webhook", "renew-app-key", "resume-mailbox", "revoke-grant", "rotate-keys", "test-mailbox", "verify-provider",
 }
 
 func (s *server) described(t *testing.T, operations []operation) {

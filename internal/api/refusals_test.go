@@ -52,6 +52,9 @@ func TestRefusals(t *testing.T) {
 		}{
 			{"POST", "/v1/apps", object{"name": "thief", "may": []string{"read"}}},
 			{"GET", "/v1/apps", nil},
+			{"GET", "/v1/apps/all", nil},
+			{"PUT", "/v1/apps/desk-only", object{"may": []string{"manage"}}},
+			{"POST", "/v1/apps/all/key", nil},
 			{"DELETE", "/v1/apps/all", nil},
 			{"POST", "/v1/keys/rotate", nil},
 			{"GET", "/v1/providers", nil},
@@ -68,7 +71,7 @@ func TestRefusals(t *testing.T) {
 	})
 	t.Run("what is not there", func(t *testing.T) {
 		for path, id := range map[string]string{
-			box("nobody@example.org"): "mailbox.unknown", "/v1/providers/none": "provider.unknown", "/v1/webhooks/none": "webhook.unknown",
+			box("nobody@example.org"): "mailbox.unknown", "/v1/providers/none": "provider.unknown", "/v1/webhooks/none": "webhook.unknown", "/v1/apps/none": "api_key.unknown",
 			"/v1/messages/none": "message.unknown", "/v1/messages/none/raw": "message.unknown", "/v1/submissions/none": "submission.unknown",
 			box(directory.StoryDesk) + "/authorizations/none": "link.unknown", "/v1/nothing": "api.no_such_path",
 		} {
@@ -163,6 +166,8 @@ func (s *server) noEcho(t *testing.T) {
 		{"PUT", box(directory.StoryDesk), desk},
 		{"POST", "/v1/webhooks", object{"name": "w", "url": "https://a.example/", "secret": "", "events": []any{"*"}, "mailboxes": []any{directory.StoryDesk}, "ca_pem": ""}},
 		{"POST", "/v1/apps", object{"name": "w", "may": []any{"read"}, "mailboxes": []any{""}, "networks": []any{""}, "expires_at": ""}},
+		{"PUT", "/v1/apps/w", object{"name": "w", "may": []any{"read"}, "mailboxes": []any{""}, "networks": []any{""}, "expires_at": ""}},
+		{"POST", "/v1/apps/w/key", object{"expires_at": ""}},
 		{"POST", box(directory.StoryDesk) + "/authorizations", object{"expires_in": "", "allow_subject": ""}},
 		{"POST", box(directory.StoryDesk) + "/token", object{"resource": "", "min_ttl": ""}},
 		{"POST", box(directory.StoryDesk) + "/test", object{"send_to": ""}},

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,11 +29,12 @@ import (
 // server is a running server beside a running sandbox.
 type server struct {
 	*app.App
-	box  *sandbox.Sandbox
-	base string
-	dir  string
-	key  string // of a program that may do everything
-	stop context.CancelFunc
+	box   *sandbox.Sandbox
+	base  string
+	dir   string
+	key   string // of a program that may do everything
+	stop  context.CancelFunc
+	ahead atomic.Int64 // how far the server's clock is put forward
 }
 
 var byOperator = event.Actor{Kind: event.ActorOperator, Name: "anna"}
@@ -43,6 +45,9 @@ func must(t testing.TB, err error) {
 		t.Fatal(err)
 	}
 }
+
+// clock is the server's, which can be put forward.
+func (s *server) clock() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) }
 
 func open(t *testing.T) *server {
 	t.Helper()
@@ -60,7 +65,7 @@ func open(t *testing.T) *server {
 		"MAILGRANT_DATA_DIR=" + filepath.Join(s.dir, "data"), "MAILGRANT_LISTEN=" + listener.Addr().String(), "MAILGRANT_PUBLIC_URL=" + s.base,
 	})
 	must(t, err)
-	s.App, err = app.Open(ctx, cfg, app.Options{Version: "test", Listener: listener})
+	s.App, err = app.Open(ctx, cfg, app.Options{Version: "test", Listener: listener, Now: s.clock})
 	must(t, err)
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
@@ -131,6 +136,19 @@ func (a answer) refused(t *testing.T, status int, id string) problem {
 
 func (s *server) do(t *testing.T, key, method, path string, body any, headers ...string) answer {
 	t.Helper()
+	return exchange(t, &http.Client{Timeout: 30 * time.Second}, request(t, key, method, s.base+path, body, headers...))
+}
+
+// throughSocket calls as a person of this host.
+func (s *server) throughSocket(t *testing.T, method, path string, body any, headers ...string) answer {
+	t.Helper()
+	transport := socketTransport(app.SocketPath(s.dir + "/data"))
+	defer transport.CloseIdleConnections()
+	return exchange(t, &http.Client{Transport: transport, Timeout: 30 * time.Second}, request(t, "", method, "http://localhost"+path, body, headers...))
+}
+
+func request(t *testing.T, key, method, address string, body any, headers ...string) *http.Request {
+	t.Helper()
 	var reader io.Reader
 	var media string
 	switch b := body.(type) {
@@ -142,9 +160,7 @@ func (s *server) do(t *testing.T, key, method, path string, body any, headers ..
 		must(t, err)
 		reader, media = bytes.NewReader(raw), "application/json"
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, method, s.base+path, reader)
+	r, err := http.NewRequestWithContext(t.Context(), method, address, reader)
 	must(t, err)
 	if media != "" {
 		r.Header.Set("Content-Type", media)
@@ -159,7 +175,7 @@ func (s *server) do(t *testing.T, key, method, path string, body any, headers ..
 			r.Header.Set(headers[i], headers[i+1])
 		}
 	}
-	return exchange(t, http.DefaultClient, r)
+	return r
 }
 
 // exchange sends a request and reads the answer.

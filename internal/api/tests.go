@@ -141,10 +141,3 @@ func (a *API) expectation(ctx context.Context, m mailbox.Mailbox) (diagnose.Expe
 	want.TenantID, want.ObjectID = g.Subject.TenantID, g.Subject.ObjectID
 	return want, nil
 }
-
-func socketOnly() error {
-	return &fault.Error{
-		ID: "access.socket_only", Kind: fault.Forbidden, Who: []fault.Who{fault.Operator},
-		Text: "This is possible on the server's own host only.", Remedy: "Run the command there, as root or as the service's user.",
-	}
-}
