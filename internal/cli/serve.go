@@ -11,7 +11,7 @@ import (
 )
 
 func (s *shell) serve() *cobra.Command {
-	var file string
+	var load func() (*config.Config, error)
 	var printConfig bool
 	c := &cobra.Command{
 		Use: "serve", Short: "Run the server", Args: noArguments,
@@ -25,10 +25,7 @@ setting with its value and where that came from, and ends.`,
 		Example: `  mailgrant serve
   mailgrant serve --config /etc/mailgrant.yaml --print-config`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if file == "" {
-				file = s.variable("MAILGRANT_CONFIG")
-			}
-			cfg, err := config.Load(file, s.environ)
+			cfg, err := load()
 			if err != nil {
 				return err
 			}
@@ -45,7 +42,7 @@ setting with its value and where that came from, and ends.`,
 			return a.Run(cmd.Context())
 		},
 	}
-	c.Flags().StringVar(&file, "config", "", "`FILE` with the settings (or MAILGRANT_CONFIG)")
+	load = s.configured(c)
 	c.Flags().BoolVar(&printConfig, "print-config", false, "show the effective settings, without secrets, and end")
 	return c
 }

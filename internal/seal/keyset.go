@@ -211,6 +211,19 @@ func (k *Keyset) PrimaryKeyID() uint32 {
 	return k.handle.KeysetInfo().GetPrimaryKeyId()
 }
 
+// Knows reports whether the keyset holds a key, by the id that sealed values
+// name.
+func (k *Keyset) Knows(id uint32) bool {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	for _, key := range k.handle.KeysetInfo().GetKeyInfo() {
+		if key.GetKeyId() == id {
+			return true
+		}
+	}
+	return false
+}
+
 // Rotate adds a fresh key, makes it primary and writes the file before using
 // it. Old keys stay, so that nothing sealed before is lost.
 func (k *Keyset) Rotate() error {

@@ -54,12 +54,7 @@ func (s *Store) bring(ctx context.Context, provider *goose.Provider) error {
 	sources := provider.ListSources()
 	newest := sources[len(sources)-1].Version
 	if stored > newest {
-		return &fault.Error{
-			ID: "store.newer_schema", Kind: fault.Conflict, Field: "database",
-			Text:   fmt.Sprintf("The database was written by a newer Mailgrant: its schema is version %d, and this program knows up to %d.", stored, newest),
-			Who:    []fault.Who{fault.Operator},
-			Remedy: "Start the newer program again, or restore the backup that was made before the upgrade.",
-		}
+		return newerSchema(stored, newest)
 	}
 	if _, err := provider.Up(ctx); err != nil {
 		return fmt.Errorf("bring the schema up to date: %w", err)

@@ -35,6 +35,9 @@ type Options struct {
 	// AllowLazyDisk lets a PostgreSQL whose fsync is off be opened. For tests only:
 	// a power failure then loses what was acknowledged.
 	AllowLazyDisk bool
+	// AsItIs leaves the schema as it stands, for looking at a database or copying
+	// it. One that a newer Mailgrant has written is refused all the same.
+	AsItIs bool
 }
 
 // Open opens the database and brings its schema up to date. A database that a
@@ -48,12 +51,16 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	var err error
-	if isPostgres(o.URL) {
+	if IsPostgres(o.URL) {
 		err = s.openPostgres(ctx, o)
 	} else {
 		err = s.openSQLite(o)
 	}
-	if err == nil {
+	switch {
+	case err != nil:
+	case o.AsItIs:
+		err = s.known(ctx)
+	default:
 		err = s.migrate(ctx)
 	}
 	if err != nil {
@@ -62,7 +69,8 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	return s, nil
 }
 
-func isPostgres(url string) bool {
+// IsPostgres reports whether a database is named by a PostgreSQL URL.
+func IsPostgres(url string) bool {
 	return strings.HasPrefix(url, "postgres://") || strings.HasPrefix(url, "postgresql://")
 }
 
