@@ -32,22 +32,32 @@ type Actor struct {
 }
 
 // EventFilter selects events. Kinds are kinds, families such as submission.*,
-// or *; none: every kind.
+// or *; none: every kind. Actors are who caused them: system, operator, api_key,
+// local or owner, with a name after a colon where one is meant, such as
+// operator:anna; none: anybody.
 type EventFilter struct {
-	Mailbox  string
-	Kinds    []string
-	PageSize int
+	Mailbox   string
+	Kinds     []string
+	Actors    []string
+	Attention bool      // only those for which a person has to act
+	Text      string    // in the sentence, the cause or the details, in capitals or not
+	Since     time.Time // this moment and later
+	Until     time.Time // before this moment
+	PageSize  int
 	// After is, for Follow, the ID of the last event known; empty: from now on.
 	After string
 }
 
 func (f EventFilter) query() url.Values {
 	q := url.Values{}
-	if f.Mailbox != "" {
-		q.Set("mailbox", f.Mailbox)
-	}
-	if len(f.Kinds) > 0 {
-		q.Set("kind", strings.Join(f.Kinds, ","))
+	set(q, "mailbox", f.Mailbox)
+	set(q, "kind", strings.Join(f.Kinds, ","))
+	set(q, "actor", strings.Join(f.Actors, ","))
+	set(q, "text", f.Text)
+	set(q, "since", moment(f.Since))
+	set(q, "until", moment(f.Until))
+	if f.Attention {
+		q.Set("attention", "true")
 	}
 	return q
 }
@@ -66,7 +76,8 @@ func (c *Client) Events(ctx context.Context, f EventFilter) iter.Seq2[Event, err
 func (c *Client) Follow(ctx context.Context, f EventFilter) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		if f.After == "" {
-			newest, err := Collect(c.Events(ctx, EventFilter{Mailbox: f.Mailbox, Kinds: f.Kinds, PageSize: 1}), 1)
+			// Whatever comes is later than the newest of all that the caller may see.
+			newest, err := Collect(c.Events(ctx, EventFilter{Mailbox: f.Mailbox, PageSize: 1}), 1)
 			if err != nil {
 				yield(Event{}, err)
 				return

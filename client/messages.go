@@ -7,6 +7,7 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -20,7 +21,11 @@ type Message struct {
 	ReceivedAt  time.Time `json:"received_at"`
 	Size        int64     `json:"size"`
 	ExpiresAt   time.Time `json:"expires_at"` // end of retention
-	Parsed      Parsed    `json:"parsed"`
+	EventID     string    `json:"event_id,omitempty"`
+	// AfterReceive is what was done with it at the mail server: mark_seen, move: FOLDER,
+	// delete; or "refused: " and the cause. Empty: nothing yet, or nothing was asked for.
+	AfterReceive string `json:"after_receive,omitempty"`
+	Parsed       Parsed `json:"parsed"`
 }
 
 // Parsed is the readable form of a message. Remarks say what could not be read;
@@ -70,15 +75,35 @@ type Part struct {
 // caller may read. PageSize is how many are asked for at once, at most 100.
 type MailFilter struct {
 	Mailbox  string
+	Text     string    // in what lists show: the subject and the addresses, in capitals or not
+	Since    time.Time // this moment and later
+	Until    time.Time // before this moment
+	States   []string  // of submissions; none: every one
 	PageSize int
 }
 
 func (f MailFilter) query() url.Values {
 	q := url.Values{}
-	if f.Mailbox != "" {
-		q.Set("mailbox", f.Mailbox)
-	}
+	set(q, "mailbox", f.Mailbox)
+	set(q, "text", f.Text)
+	set(q, "since", moment(f.Since))
+	set(q, "until", moment(f.Until))
+	set(q, "state", strings.Join(f.States, ","))
 	return q
+}
+
+// set sets a parameter unless it is empty.
+func set(q url.Values, name, value string) {
+	if value != "" {
+		q.Set(name, value)
+	}
+}
+
+func moment(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339Nano)
 }
 
 const messagesPath = "/v1/messages"

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"io"
 	"iter"
 	"net/http"
 	"net/url"
@@ -101,4 +102,32 @@ func (c *Client) Submissions(ctx context.Context, f MailFilter) iter.Seq2[Submis
 // Submission gives one submission.
 func (c *Client) Submission(ctx context.Context, id string) (Submission, error) {
 	return get[Submission](ctx, c, one(submissionsPath+"/", id, ""))
+}
+
+// RawSubmission copies the message of a submission to w as it is sent. Nothing is
+// written when the server refuses.
+func (c *Client) RawSubmission(ctx context.Context, id string, w io.Writer) error {
+	return c.copy(ctx, one(submissionsPath+"/", id, "/raw"), w)
+}
+
+// RetrySubmission makes a waiting submission due at once.
+func (c *Client) RetrySubmission(ctx context.Context, id string) (Submission, error) {
+	return send[Submission](ctx, c, http.MethodPost, one(submissionsPath+"/", id, "/retry"), nil)
+}
+
+// CancelSubmission calls a waiting submission off: it fails with the cause
+// submission.cancelled. One that is being sent cannot be called off.
+func (c *Client) CancelSubmission(ctx context.Context, id string) (Submission, error) {
+	return send[Submission](ctx, c, http.MethodPost, one(submissionsPath+"/", id, "/cancel"), nil)
+}
+
+// SendAgain sends a failed or expired submission again, as a new one. For key see
+// Submit.
+func (c *Client) SendAgain(ctx context.Context, key, id string) (Submission, error) {
+	in := call{method: http.MethodPost, path: one(submissionsPath+"/", id, "/again")}
+	if key != "" {
+		in.header = http.Header{"Idempotency-Key": {key}}
+	}
+	var s Submission
+	return s, c.do(ctx, in, &s)
 }

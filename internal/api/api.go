@@ -9,6 +9,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -34,8 +35,10 @@ import (
 type Reads interface {
 	fetch.Archive
 	Events(ctx context.Context, f event.Filter) ([]event.Event, error)
+	EventPage(ctx context.Context, f event.Filter) (event.Page, error)
 	Submission(ctx context.Context, id string) (outbox.Submission, error)
-	Submissions(ctx context.Context, f outbox.Filter) ([]outbox.Submission, error)
+	Submissions(ctx context.Context, f outbox.Filter) (outbox.Page, error)
+	Raw(ctx context.Context, submissionID string) (io.ReadCloser, error)
 	Grant(ctx context.Context, mailboxID string) (mailbox.Grant, error)
 	AccessTokens(ctx context.Context, mailboxID string) ([]mailbox.AccessToken, error)
 	QuarantineOf(ctx context.Context, mailboxID string) (*mailbox.Quarantine, error)
@@ -46,9 +49,12 @@ type Lender interface {
 	Lend(ctx context.Context, mailboxID, resource string, minTTL time.Duration) (seal.Secret, time.Time, error)
 }
 
-// Outbox accepts submissions.
+// Outbox accepts submissions, and lets people act on them.
 type Outbox interface {
 	Submit(ctx context.Context, r outbox.Request) (outbox.Submission, bool, error)
+	SendAgain(ctx context.Context, r outbox.Again) (outbox.Submission, bool, error)
+	RetryNow(ctx context.Context, id string, by event.Actor) (outbox.Submission, error)
+	Cancel(ctx context.Context, id string, by event.Actor) (outbox.Submission, error)
 }
 
 // Tester climbs the ladder of a mailbox.
@@ -125,6 +131,7 @@ func New(o Options) *API {
 	a.grants()
 	a.tests()
 	a.mail()
+	a.submissions()
 	a.events()
 	a.webhooks()
 	a.apps()

@@ -17,11 +17,16 @@ import (
 // EventQuery selects events.
 type EventQuery struct {
 	Paging
-	Mailbox string   `query:"mailbox" doc:"Address; empty: every mailbox the key may read."`
-	Kinds   []string `query:"kind" doc:"Kinds, families such as submission.*, or *."`
-	After   string   `query:"after" maxLength:"64" doc:"When following: only events after this id."`
-	Accept  string   `header:"Accept"`
-	LastID  string   `header:"Last-Event-ID" maxLength:"64"`
+	Mailbox   string    `query:"mailbox" doc:"Address; empty: every mailbox the key may read."`
+	Kinds     []string  `query:"kind" doc:"Kinds, families such as submission.*, or *."`
+	Attention bool      `query:"attention" doc:"Only those for which a person has to act."`
+	Actors    []string  `query:"actor" doc:"Who caused them: system, operator, api_key, local or owner, with a name after a colon where one is meant, such as operator:anna."`
+	Text      string    `query:"text" maxLength:"200" doc:"Only those with this text in the sentence, the cause or the details, in capitals or not."`
+	Since     time.Time `query:"since" doc:"Only those of this moment and later."`
+	Until     time.Time `query:"until" doc:"Only those of before this moment."`
+	After     string    `query:"after" maxLength:"64" doc:"When following: only events after this id."`
+	Accept    string    `header:"Accept"`
+	LastID    string    `header:"Last-Event-ID" maxLength:"64"`
 }
 
 // followEvery is how often a follower looks for new events; heartbeat keeps
@@ -45,18 +50,13 @@ func (a *API) events() {
 				}
 				return &huma.StreamResponse{Body: func(c huma.Context) { a.follow(c, f) }}, nil
 			}
-			f.Limit++ // one more tells whether there is a next page
-			events, err := a.Reads.Events(ctx, f)
+			found, err := a.Reads.EventPage(ctx, f)
 			if err != nil {
 				return nil, err
 			}
-			page := Page[event.Event]{Items: events}
+			page := Page[event.Event]{Items: found.Events, Next: found.Next}
 			if page.Items == nil {
 				page.Items = []event.Event{}
-			}
-			if len(events) == f.Limit {
-				page.Items = events[:f.Limit-1]
-				page.Next = page.Items[f.Limit-2].ID
 			}
 			return &huma.StreamResponse{Body: func(c huma.Context) {
 				c.SetHeader("Content-Type", "application/json")
@@ -66,19 +66,31 @@ func (a *API) events() {
 }
 
 func (a *API) eventFilter(ctx context.Context, in *EventQuery) (event.Filter, error) {
-	f := event.Filter{Before: in.Cursor, Limit: in.limit()}
+	f := event.Filter{Attention: in.Attention, Text: in.Text, Since: in.Since, Until: in.Until, Before: in.Cursor, Limit: in.limit()}
 	for i, k := range in.Kinds {
-		p := event.Pattern(k)
-		if err := p.Check(); err != nil {
-			bad := *fault.Of(err)
-			bad.Field = fmt.Sprintf("kind[%d]", i)
-			return f, &bad
+		p, err := event.ParsePattern(k)
+		if err != nil {
+			return f, indexed(err, i)
 		}
 		f.Patterns = append(f.Patterns, p)
+	}
+	for i, one := range in.Actors {
+		actor, err := event.ParseActor(one)
+		if err != nil {
+			return f, indexed(err, i)
+		}
+		f.Actors = append(f.Actors, actor)
 	}
 	var err error
 	f.MailboxIDs, err = a.readable(ctx, in.Mailbox)
 	return f, err
+}
+
+// indexed names which of several values is wrong.
+func indexed(err error, i int) error {
+	bad := *fault.Of(err)
+	bad.Field = fmt.Sprintf("%s[%d]", bad.Field, i)
+	return &bad
 }
 
 // readable gives the IDs of the mailboxes a caller may read: the named one, or
@@ -132,9 +144,10 @@ func (a *API) follow(c huma.Context, f event.Filter) {
 		flush = func() error { return nil }
 	}
 	if f.After == "" {
-		newest, err := a.Reads.Events(ctx, event.Filter{MailboxIDs: f.MailboxIDs, Patterns: f.Patterns, Limit: 1})
-		if err == nil && len(newest) > 0 {
-			f.After = newest[0].ID
+		// Whatever comes is later than the newest of all that the caller may see.
+		newest, err := a.Reads.EventPage(ctx, event.Filter{MailboxIDs: f.MailboxIDs, Limit: 1})
+		if err == nil && len(newest.Events) > 0 {
+			f.After = newest.Events[0].ID
 		} else {
 			f.After = "0"
 		}
@@ -149,10 +162,11 @@ func (a *API) follow(c huma.Context, f event.Filter) {
 		if good != nil && good(ctx) != nil {
 			return // the API key was removed, or has ended
 		}
-		events, err := a.Reads.Events(ctx, f)
+		page, err := a.Reads.EventPage(ctx, f)
 		if err != nil {
 			return
 		}
+		events := page.Events
 		for _, e := range events {
 			b, err := json.Marshal(e)
 			if err != nil {
@@ -162,6 +176,9 @@ func (a *API) follow(c huma.Context, f event.Filter) {
 				return
 			}
 			f.After = e.ID
+		}
+		if page.Next != "" {
+			f.After = page.Next // also past what was not wanted
 		}
 		if len(events) == 0 && time.Since(last) > heartbeat {
 			if _, err := fmt.Fprint(w, ": still here\n\n"); err != nil {

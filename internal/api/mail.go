@@ -2,13 +2,9 @@ package api
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"io"
 	"mime"
 	"net/http"
-	"reflect"
-	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -16,64 +12,16 @@ import (
 	"github.com/mailgrant/mailgrant/internal/access"
 	"github.com/mailgrant/mailgrant/internal/fault"
 	"github.com/mailgrant/mailgrant/internal/fetch"
-	"github.com/mailgrant/mailgrant/internal/idempotency"
 	"github.com/mailgrant/mailgrant/internal/message"
-	"github.com/mailgrant/mailgrant/internal/outbox"
 )
-
-// Submission is a message handed over for sending.
-type Submission struct {
-	ID                 string           `json:"id"`
-	Mailbox            string           `json:"mailbox"`
-	State              string           `json:"state" enum:"queued,sending,sent,failed,expired"`
-	PossiblyDuplicated bool             `json:"possibly_duplicated,omitempty"`
-	MessageID          string           `json:"message_id"`
-	Subject            string           `json:"subject,omitempty"`
-	Envelope           message.Envelope `json:"envelope"`
-	Size               int64            `json:"size"`
-	Attempts           int              `json:"attempts"`
-	CreatedAt          time.Time        `json:"created_at"`
-	NextAttemptAt      time.Time        `json:"next_attempt_at,omitzero"`
-	ExpiresAt          time.Time        `json:"expires_at"`
-	SettledAt          time.Time        `json:"settled_at,omitzero"`
-	Reply              string           `json:"reply,omitempty"`
-	Cause              string           `json:"cause,omitempty"`
-	Text               string           `json:"text,omitempty"`
-	Remedy             string           `json:"remedy,omitempty"`
-}
-
-func submissionOut(s outbox.Submission) Submission {
-	out := Submission{
-		ID: s.ID, Mailbox: s.Mailbox, State: string(s.State), PossiblyDuplicated: s.PossiblyDuplicated, MessageID: s.MessageID,
-		Subject: s.Subject, Envelope: s.Envelope, Size: s.Size, Attempts: s.Attempts, CreatedAt: s.CreatedAt, ExpiresAt: s.ExpiresAt,
-		SettledAt: s.SettledAt, Reply: s.Reply, Cause: s.Cause, Text: s.CauseText, Remedy: s.Remedy,
-	}
-	if s.State == outbox.Queued {
-		out.NextAttemptAt = s.NextAttemptAt
-	}
-	return out
-}
-
-// SubmissionRequest is a message as fields.
-type SubmissionRequest struct {
-	Mailbox string `json:"mailbox,omitempty" doc:"The mailbox to send with; default: the one of from."`
-	message.Draft
-}
-
-// SubmitInput is a submission as it comes in, as JSON or as a whole message.
-type SubmitInput struct {
-	ContentType string `header:"Content-Type"`
-	// IdempotencyKey is kept by the outbox until the submission's retention ends. The
-	// framework reads it into the input; package api describes it.
-	IdempotencyKey string `header:"Idempotency-Key" hidden:"true"`
-	Mailbox        string `query:"mailbox" doc:"With message/rfc822: the mailbox to send with; default: the one of the From field."`
-	RawBody        []byte
-}
 
 // MessageQuery selects messages.
 type MessageQuery struct {
 	Paging
-	Mailbox string `query:"mailbox"`
+	Mailbox string    `query:"mailbox"`
+	Text    string    `query:"text" maxLength:"200" doc:"Only those with this text in what lists show of them, in capitals or not."`
+	Since   time.Time `query:"since" doc:"Only those of this moment and later."`
+	Until   time.Time `query:"until" doc:"Only those of before this moment."`
 }
 
 // ByID is the path of what has an id.
@@ -82,7 +30,7 @@ type ByID struct {
 }
 
 func (a *API) mail() {
-	const in, out = "Messages", "Submissions"
+	const in = "Messages"
 	register(a, "list-messages", http.MethodGet, "/v1/messages", "Received messages, newest first", in, a.listMessages)
 	register(a, "get-message", http.MethodGet, "/v1/messages/{id}", "A received message", in, func(ctx context.Context, p *ByID) (*Out[fetch.Message], error) {
 		m, err := a.message(ctx, p.ID)
@@ -90,31 +38,6 @@ func (a *API) mail() {
 	})
 	register(a, "get-message-raw", http.MethodGet, "/v1/messages/{id}/raw", "The message as it arrived (message/rfc822)", in, a.rawMessage, produces[string](a, "message/rfc822"))
 	register(a, "get-attachment", http.MethodGet, "/v1/messages/{id}/attachments/{n}", "One attachment, decoded", in, a.attachment, produces[string](a, "*/*"))
-	register(a, "create-submission", http.MethodPost, "/v1/submissions", "Hand over a message for sending: JSON or message/rfc822", out, a.submit, answers(http.StatusAccepted), func(o *huma.Operation) {
-		o.MaxBodyBytes = maxMessage
-		o.BodyReadTimeout = 5 * time.Minute
-		schema := huma.SchemaFromType(a.huma.OpenAPI().Components.Schemas, typeOf[SubmissionRequest]())
-		o.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
-			"application/json": {Schema: schema},
-			"message/rfc822":   {Schema: &huma.Schema{Type: "string", Format: "binary"}},
-		}}
-		o.SkipValidateBody = true
-	})
-	register(a, "list-submissions", http.MethodGet, "/v1/submissions", "Submissions, newest first", out, a.listSubmissions)
-	register(a, "get-submission", http.MethodGet, "/v1/submissions/{id}", "Where a submission stands", out, func(ctx context.Context, p *ByID) (*Out[Submission], error) {
-		c := caller(ctx)
-		if err := c.Allows(access.Send, ""); err != nil && c.Allows(access.Read, "") != nil {
-			return nil, err
-		}
-		s, err := a.Reads.Submission(ctx, p.ID)
-		if err != nil {
-			return nil, err
-		}
-		if c.Allows(access.Read, s.Mailbox) != nil && c.Allows(access.Send, s.Mailbox) != nil {
-			return nil, elsewhere("submission.unknown", "submission")
-		}
-		return &Out[Submission]{submissionOut(s)}, nil
-	})
 }
 
 func (a *API) listMessages(ctx context.Context, q *MessageQuery) (*Out[Page[fetch.Message]], error) {
@@ -122,37 +45,12 @@ func (a *API) listMessages(ctx context.Context, q *MessageQuery) (*Out[Page[fetc
 	if err != nil {
 		return nil, err
 	}
-	ms, err := a.Reads.Messages(ctx, fetch.Filter{MailboxIDs: ids, Before: q.Cursor, Limit: q.limit() + 1})
-	page := Page[fetch.Message]{Items: ms}
+	found, err := a.Reads.Messages(ctx, fetch.Filter{MailboxIDs: ids, Text: q.Text, Since: q.Since, Until: q.Until, Before: q.Cursor, Limit: q.limit()})
+	page := Page[fetch.Message]{Items: found.Messages, Next: found.Next}
 	if page.Items == nil {
 		page.Items = []fetch.Message{}
 	}
-	if len(ms) > q.limit() {
-		page.Items = ms[:q.limit()]
-		page.Next = ms[q.limit()-1].ID
-	}
 	return &Out[Page[fetch.Message]]{page}, err
-}
-
-func (a *API) listSubmissions(ctx context.Context, q *MessageQuery) (*Out[Page[Submission]], error) {
-	// Whoever may send may see what became of it.
-	right := access.Read
-	if caller(ctx).Allows(access.Read, "") != nil && caller(ctx).Allows(access.Send, "") == nil {
-		right = access.Send
-	}
-	ids, err := a.visible(ctx, q.Mailbox, right)
-	if err != nil {
-		return nil, err
-	}
-	ss, err := a.Reads.Submissions(ctx, outbox.Filter{MailboxIDs: ids, Before: q.Cursor, Limit: q.limit() + 1})
-	page := Page[Submission]{Items: []Submission{}}
-	for _, s := range ss[:min(len(ss), q.limit())] {
-		page.Items = append(page.Items, submissionOut(s))
-	}
-	if len(ss) > q.limit() {
-		page.Next = ss[q.limit()-1].ID
-	}
-	return &Out[Page[Submission]]{page}, err
 }
 
 // message gives a message that the caller may read.
@@ -234,77 +132,4 @@ func download(contentType, name string, b []byte) *huma.StreamResponse {
 		c.SetHeader("Content-Security-Policy", "default-src 'none'; sandbox")
 		_, _ = c.BodyWriter().Write(b)
 	}}
-}
-
-func (a *API) submit(ctx context.Context, in *SubmitInput) (*Out[Submission], error) {
-	media, _, err := mime.ParseMediaType(in.ContentType)
-	if err != nil && in.ContentType != "" {
-		media = ""
-	}
-	if c, ok := ctx.Value(onceKey{}).(onceCall); ok && c.given {
-		if err := idempotency.CheckKey(in.IdempotencyKey); err != nil {
-			return nil, err
-		}
-	}
-	r := outbox.Request{Mailbox: in.Mailbox, IdempotencyKey: in.IdempotencyKey, Caller: callerName(ctx), Actor: caller(ctx).Actor}
-	switch media {
-	case "message/rfc822":
-		r.Raw = in.RawBody
-	case "application/json":
-		var s SubmissionRequest
-		d := json.NewDecoder(strings.NewReader(string(in.RawBody)))
-		d.DisallowUnknownFields()
-		if err := d.Decode(&s); err != nil {
-			return nil, badJSON(err)
-		}
-		if _, err := d.Token(); !errors.Is(err, io.EOF) {
-			return nil, badJSON(errors.New("more follows"))
-		}
-		r.Draft = &s.Draft
-		if s.Mailbox != "" {
-			r.Mailbox = s.Mailbox
-		}
-	default:
-		return nil, &fault.Error{
-			ID: "api.media_type", Kind: fault.Invalid, Field: "Content-Type", Who: []fault.Who{fault.Operator},
-			Text: "A submission is application/json or message/rfc822.", Remedy: "Set Content-Type to one of these.",
-		}
-	}
-	r.May = func(address string) error { return caller(ctx).Allows(access.Send, address) }
-	s, replayed, err := a.Outbox.Submit(ctx, r)
-	if err != nil {
-		return nil, withoutValues(fault.Of(err), reflect.ValueOf(SubmissionRequest{Mailbox: r.Mailbox, Draft: draftOf(r)}))
-	}
-	if replayed {
-		markReplayed(ctx)
-	}
-	return &Out[Submission]{submissionOut(s)}, nil
-}
-
-// draftOf is the message as fields, where it came as such.
-func draftOf(r outbox.Request) message.Draft {
-	if r.Draft == nil {
-		return message.Draft{}
-	}
-	return *r.Draft
-}
-
-// callerName is the scope of idempotency keys.
-func callerName(ctx context.Context) string {
-	c := caller(ctx)
-	return string(c.Actor.Kind) + ":" + c.Actor.Name
-}
-
-func badJSON(err error) error {
-	text := "The body is not the JSON that this operation takes."
-	field := ""
-	var wrong *json.UnmarshalTypeError
-	if errors.As(err, &wrong) { // its own words repeat numbers
-		kind, _, _ := strings.Cut(wrong.Value, " ")
-		field = wrong.Field
-		text += " A " + kind + " cannot stand there."
-	} else if s := err.Error(); strings.HasPrefix(s, "json: unknown field") {
-		text += " It has an " + strings.TrimPrefix(s, "json: ") + "."
-	}
-	return &fault.Error{ID: "api.invalid_request", Kind: fault.Invalid, Field: field, Text: text, Who: []fault.Who{fault.Operator}, Remedy: "See /openapi.json for what is allowed."}
 }

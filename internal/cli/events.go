@@ -12,14 +12,18 @@ import (
 
 func (s *shell) events() *cobra.Command {
 	var mailbox string
-	var kinds []string
+	var kinds, actors []string
+	var text string
 	var limit int
-	var follow bool
+	var follow, attention bool
+	var span rangeFlags
 	c := s.withJSON(&cobra.Command{
 		Use: "events", Short: "The timeline: what happened, why, and through whom", Args: noArguments,
 		Long: `Prints the timeline, the newest last. With --follow it goes on with what happens
 from then on, until it is interrupted; with --json too, one event a line.`,
 		Example: `  mailgrant events --mailbox desk@example.org --kind 'grant.*' --kind authorization.refused
+  mailgrant events --attention --since 24h
+  mailgrant events --by operator:anna --by api_key --limit 0
   mailgrant events --follow --json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if limit < 0 {
@@ -29,7 +33,10 @@ from then on, until it is interrupted; with --json too, one event a line.`,
 			if err != nil {
 				return err
 			}
-			f := client.EventFilter{Mailbox: mailbox, Kinds: kinds, PageSize: limit}
+			f := client.EventFilter{Mailbox: mailbox, Kinds: kinds, Actors: actors, Attention: attention, Text: text, PageSize: limit}
+			if f.Since, f.Until, err = span.times(s.now()); err != nil {
+				return err
+			}
 			var past []client.Event
 			if limit > 0 || !follow {
 				if past, err = client.Collect(c.Events(cmd.Context(), f), limit); err != nil {
@@ -52,6 +59,10 @@ from then on, until it is interrupted; with --json too, one event a line.`,
 	flags := c.Flags()
 	flags.StringVar(&mailbox, "mailbox", "", "only those of the mailbox of this `ADDRESS`")
 	flags.StringArrayVar(&kinds, "kind", nil, "only this `KIND`, or a family such as 'submission.*'; may be repeated")
+	flags.StringArrayVar(&actors, "by", nil, "only what this `ACTOR` caused: operator, api_key, local, owner or system, or one by name, such as operator:anna; may be repeated")
+	flags.BoolVar(&attention, "attention", false, "only what a person has to act on")
+	flags.StringVar(&text, "text", "", "only those with this `TEXT` in the sentence, the cause or the details, in capitals or not")
+	span.add(c)
 	flags.IntVar(&limit, "limit", 20, "at most `N` of the past; 0: all, with --follow none")
 	flags.BoolVarP(&follow, "follow", "f", false, "go on with what happens from now on")
 	return s.asking(c)

@@ -8,28 +8,59 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/mailgrant/mailgrant/client"
 )
 
+// rangeFlags are a span of time.
+type rangeFlags struct{ since, until string }
+
+func (f *rangeFlags) add(c *cobra.Command) {
+	c.Flags().StringVar(&f.since, "since", "", "only those of this `TIME` and later: 2027-05-01, 2027-05-01T12:00:00Z, or 24h and 7d ago")
+	c.Flags().StringVar(&f.until, "until", "", "only those of before this `TIME`")
+}
+
+func (f rangeFlags) times(now time.Time) (since, until time.Time, err error) {
+	for _, one := range []struct {
+		flag, text string
+		into       *time.Time
+	}{{"since", f.since, &since}, {"until", f.until, &until}} {
+		if one.text == "" {
+			continue
+		}
+		if d, err := duration(one.flag, one.text); err == nil {
+			*one.into = now.Add(-d)
+		} else if *one.into, err = moment(one.flag, one.text); err != nil {
+			return since, until, err
+		}
+	}
+	return since, until, nil
+}
+
 // mailFlags select messages or submissions.
 type mailFlags struct {
-	mailbox string
-	limit   int
+	mailbox, text string
+	states        []string
+	limit         int
+	rangeFlags
 }
 
 func (f *mailFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.mailbox, "mailbox", "", "only those of the mailbox of this `ADDRESS`")
+	c.Flags().StringVar(&f.text, "text", "", "only those with this `TEXT` in what the list shows, in capitals or not")
 	c.Flags().IntVar(&f.limit, "limit", 20, "at most `N`, the newest; 0: all")
+	f.rangeFlags.add(c)
 }
 
-func (f *mailFlags) filter() (client.MailFilter, error) {
+func (f *mailFlags) filter(now time.Time) (client.MailFilter, error) {
 	if f.limit < 0 {
 		return client.MailFilter{}, &usageError{text: "--limit cannot be negative; 0 stands for all."}
 	}
-	return client.MailFilter{Mailbox: f.mailbox, PageSize: f.limit}, nil
+	since, until, err := f.times(now)
+	return client.MailFilter{Mailbox: f.mailbox, Text: f.text, States: f.states, Since: since, Until: until, PageSize: f.limit}, err
 }
 
 func (s *shell) messages() *cobra.Command {
@@ -43,7 +74,7 @@ func (s *shell) messageList() *cobra.Command {
 		Use: "list", Short: "List received messages, newest first", Args: noArguments,
 		Long: "Lists received messages, newest first.", Example: "  mailgrant messages list --mailbox desk@example.org --limit 5",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			filter, err := f.filter()
+			filter, err := f.filter(s.now())
 			if err != nil {
 				return err
 			}
@@ -56,7 +87,7 @@ func (s *shell) messageList() *cobra.Command {
 				return s.printIf(err, all)
 			}
 			if len(all) == 0 {
-				s.remark("No message has been received.")
+				s.remark("%s", none(filter, "No message has been received."))
 				return nil
 			}
 			var rows [][]string
@@ -69,6 +100,14 @@ func (s *shell) messageList() *cobra.Command {
 	})
 	f.add(c)
 	return c
+}
+
+// none says why a list is empty.
+func none(f client.MailFilter, otherwise string) string {
+	if f.Mailbox == "" && f.Text == "" && len(f.States) == 0 && f.Since.IsZero() && f.Until.IsZero() {
+		return otherwise
+	}
+	return "Nothing is like this. Ask for less, or for a longer time."
 }
 
 func people(all []client.Party) string {
@@ -96,7 +135,8 @@ func (s *shell) messageShow() *cobra.Command {
 			p := m.Parsed
 			s.pairs(pair{"From", people(p.From)}, pair{"To", people(p.To)}, pair{"Cc", people(p.CC)}, pair{"Subject", p.Subject},
 				pair{"Date", exactOrNone(p.Date.IsZero(), exact(p.Date))}, pair{"Received", s.when(m.ReceivedAt)},
-				pair{"Mailbox", m.Mailbox + ", " + m.Folder}, pair{"Message-ID", p.MessageID}, pair{"Size", size(m.Size)}, pair{"Kept until", exact(m.ExpiresAt)})
+				pair{"Mailbox", m.Mailbox + ", " + m.Folder}, pair{"Message-ID", p.MessageID}, pair{"Size", size(m.Size)}, pair{"Kept until", exact(m.ExpiresAt)},
+				pair{"At the server", m.AfterReceive})
 			for _, part := range p.Parts {
 				s.say("Attachment %d: %s, %s, %s", part.Index, plain(orElse(part.Filename, "without a name")), plain(part.ContentType), size(part.Size))
 			}
@@ -187,77 +227,4 @@ func (s *shell) download(output string, fetch func(io.Writer) error) error {
 		return errors.Join(err, os.Remove(output))
 	}
 	return nil
-}
-
-func (s *shell) submissions() *cobra.Command {
-	return s.asking(group("submissions", "Messages handed over for sending", "Messages that were handed over for sending, and where each stands.",
-		s.submissionList(), s.submissionShow()))
-}
-
-func (s *shell) submissionList() *cobra.Command {
-	var f mailFlags
-	c := s.withJSON(&cobra.Command{
-		Use: "list", Short: "List submissions, newest first", Args: noArguments,
-		Long: "Lists submissions, newest first, with where each stands.", Example: "  mailgrant submissions list --limit 5",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			filter, err := f.filter()
-			if err != nil {
-				return err
-			}
-			c, err := s.client()
-			if err != nil {
-				return err
-			}
-			all, err := client.Collect(c.Submissions(cmd.Context(), filter), f.limit)
-			if err != nil || s.json {
-				return s.printIf(err, all)
-			}
-			if len(all) == 0 {
-				s.remark("Nothing has been handed over for sending.")
-				return nil
-			}
-			var rows [][]string
-			for _, sub := range all {
-				rows = append(rows, []string{sub.ID, s.ago(sub.CreatedAt), sub.Mailbox, sub.State, shorten(strings.Join(sub.Envelope.ForwardPaths, ", "), 40), shorten(sub.Subject, 50)})
-			}
-			s.table([]string{"ID", "ACCEPTED", "MAILBOX", "STATE", "TO", "SUBJECT"}, rows)
-			return nil
-		},
-	})
-	f.add(c)
-	return c
-}
-
-func (s *shell) submissionShow() *cobra.Command {
-	return s.withJSON(&cobra.Command{
-		Use: "show ID", Short: "Show where a submission stands", Args: arguments("ID"),
-		Long: "Shows where a submission stands, what the mail server answered, and what to do.", Example: "  mailgrant submissions show 0197c9a2-5d0c-7c40-8000-3b7f1c2d4e5f",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := s.client()
-			if err != nil {
-				return err
-			}
-			sub, err := c.Submission(cmd.Context(), args[0])
-			if err != nil || s.json {
-				return s.printIf(err, sub)
-			}
-			s.showSubmission(sub)
-			return nil
-		},
-	})
-}
-
-func (s *shell) showSubmission(sub client.Submission) {
-	doubled := ""
-	if sub.PossiblyDuplicated {
-		doubled = "yes: the line broke before the server's answer, and it may have been sent twice"
-	}
-	next := s.when(sub.NextAttemptAt)
-	if sub.Settled() {
-		next = ""
-	}
-	s.pairs(pair{"ID", sub.ID}, pair{"State", sub.State}, pair{"Mailbox", sub.Mailbox}, pair{"To", strings.Join(sub.Envelope.ForwardPaths, ", ")},
-		pair{"Subject", sub.Subject}, pair{"Message-ID", sub.MessageID}, pair{"Size", size(sub.Size)}, pair{"Accepted", s.when(sub.CreatedAt)},
-		pair{"Attempts", strconv.Itoa(sub.Attempts)}, pair{"Next attempt", next}, pair{"Settled", s.when(sub.SettledAt)},
-		pair{"Server's reply", sub.Reply}, pair{"What is wrong", sub.Text}, pair{"What to do", sub.Remedy}, pair{"Possibly twice", doubled})
 }

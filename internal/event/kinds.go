@@ -47,9 +47,11 @@ const (
 	FolderReset     Kind = "fetch.folder_reset"
 	FetchStopped    Kind = "fetch.stopped"
 	FetchResumed    Kind = "fetch.resumed"
+	DisposeRefused  Kind = "fetch.after_receive_refused"
 
 	SubmissionAccepted Kind = "submission.accepted"
 	SubmissionRetrying Kind = "submission.retrying"
+	SubmissionHastened Kind = "submission.retry_requested"
 	SubmissionSent     Kind = "submission.sent"
 	SubmissionFailed   Kind = "submission.failed"
 	SubmissionExpired  Kind = "submission.expired"
@@ -116,8 +118,10 @@ func Kinds() []Described {
 		{FolderReset, "The mail server numbered a folder anew; it was read again without doubling messages.", false},
 		{FetchStopped, "Receiving stopped; the cause says why.", true},
 		{FetchResumed, "Receiving works again.", false},
+		{DisposeRefused, "The mail server refused what after_receive asks for; received messages stay as they are.", true},
 		{SubmissionAccepted, "A message was accepted for sending.", false},
 		{SubmissionRetrying, "Sending failed for now; it is tried again.", false},
+		{SubmissionHastened, "Somebody asked to try a waiting message at once.", false},
 		{SubmissionSent, "A message was sent.", false},
 		{SubmissionFailed, "A message cannot be sent.", true},
 		{SubmissionExpired, "A message waited longer than allowed and will not be sent.", true},

@@ -60,7 +60,7 @@ func kept(t *testing.T, h *protocoltest.House) []string {
 		t.Fatal(err)
 	}
 	var out []string
-	for _, m := range list {
+	for _, m := range list.Messages {
 		out = append(out, m.Parsed.Subject)
 	}
 	slices.Sort(out)
@@ -104,7 +104,7 @@ func TestFetch_HandsOnWhatIsThereAndWhatArrives(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw, err := h.MessageRaw(t.Context(), list[0].ID)
+	raw, err := h.MessageRaw(t.Context(), list.Messages[0].ID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,6 +243,32 @@ func TestFetch_DisposesOnlyAfterHandOver(t *testing.T) {
 	protocoltest.Await(t, "the move", func() bool { return len(x.Messages(protocoltest.Adele, "Processed")) == 7 })
 	if got := kept(t, h); len(got) != 7 || len(x.Messages(protocoltest.Adele, "INBOX")) != 0 {
 		t.Fatalf("kept %q", got)
+	}
+	protocoltest.Await(t, "the note of the move", func() bool { return len(disposed(t, h, "move: Processed")) == 7 })
+}
+
+// disposed gives the messages of which this is noted.
+func disposed(t *testing.T, h *protocoltest.House, what string) []fetch.Message {
+	t.Helper()
+	list, err := h.Messages(t.Context(), fetch.Filter{Limit: 500})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.DeleteFunc(list.Messages, func(m fetch.Message) bool { return !strings.HasPrefix(m.Disposed, what) })
+}
+
+func TestFetch_TellsOnceWhatTheServerDoesNotDispose(t *testing.T) {
+	t.Parallel()
+	x := protocoltest.StartExchange(t)
+	h := protocoltest.NewHouse(t, x.Bench)
+	h.Add(t, protocoltest.Adele, func(m *mailbox.Mailbox) { m.AfterReceive = "set on fire" })
+	follow(t, h, nil)
+	for i := range 3 {
+		deliver(t, x.Bench, protocoltest.Adele, fmt.Sprintf("m%d", i))
+		protocoltest.Await(t, "the note of the refusal", func() bool { return len(disposed(t, h, "refused: ")) == i+1 })
+	}
+	if n := h.Count(t, event.DisposeRefused); n != 1 {
+		t.Errorf("%d events for one reason", n)
 	}
 }
 

@@ -171,8 +171,9 @@ func parse(raw []byte) (p message.Parsed) {
 	return message.Parse(raw)
 }
 
-// dispose does at the server what after_receive asks with what was handed on.
-// What the server forbids is given up, since receiving must not stop for it.
+// dispose does at the server what after_receive asks with what was handed on,
+// and notes what came of it. What the server forbids is given up, since receiving
+// must not stop for it, and told once.
 func (s *pass) dispose(ctx context.Context, folder string) error {
 	uids := s.owed[folder]
 	if len(uids) == 0 {
@@ -186,9 +187,22 @@ func (s *pass) dispose(ctx context.Context, folder string) error {
 	if kind := fault.KindOf(err); err != nil && kind != fault.Refused && kind != fault.Invalid {
 		return err
 	}
-	if err != nil {
-		s.Logger.Warn("after_receive was refused by the server", "mailbox_id", s.box.ID, "folder", folder, "cause", fault.Of(err).ID, "err", err)
+	d := Disposed{
+		MailboxID: s.box.ID, Fence: s.fence.Load(), Folder: folder, UIDValidity: s.selected.UIDValidity, UIDs: uids, What: s.box.AfterReceive,
 	}
+	refusal := ""
+	if err != nil {
+		f := fault.Of(err)
+		refusal, d.What = f.ID, "refused: "+fault.Shorten(f.Text, 300)
+		if refusal != s.refusal {
+			d.Event = event.New(s.Now(), event.DisposeRefused, event.System(), fmt.Sprintf("What is to be done with received messages (%s) was refused by the mail server: %s", s.box.AfterReceive, f.Text)).
+				About(s.box.ID, s.box.Address).Because(err).With("folder", folder)
+		}
+	}
+	if err := s.Store.Disposed(ctx, d); err != nil {
+		return err
+	}
+	s.refusal = refusal
 	delete(s.owed, folder)
 	return nil
 }

@@ -32,6 +32,9 @@ type Store interface {
 	// the fence. With Known, messages whose Message-ID and size hash is stored
 	// are recognised by Keep and not handed on again.
 	ResetFolder(ctx context.Context, mailboxID string, fence int64, folder string, c message.Cursor, e event.Event) error
+	// Disposed notes what became of messages at the mail server, with its event, under
+	// the fence. Those that are not kept are passed over.
+	Disposed(ctx context.Context, d Disposed) error
 	// Purge removes messages past their retention, at most limit; it gives how many.
 	Purge(ctx context.Context, now time.Time, limit int) (int, error)
 	// WriteEvent writes an event of the watch itself (stopped, resumed).
@@ -63,6 +66,17 @@ type Stored struct {
 	Digest    []byte
 	ExpiresAt time.Time // end of retention
 	Event     event.Event
+}
+
+// Disposed is what was done with messages of one folder after they were received.
+type Disposed struct {
+	MailboxID   string
+	Fence       int64
+	Folder      string
+	UIDValidity uint32
+	UIDs        []uint32
+	What        string      // as after_receive says it, or "refused: " and the cause
+	Event       event.Event // zero Kind: none
 }
 
 // Lender lends access tokens.

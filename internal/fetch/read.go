@@ -19,6 +19,8 @@ type Message struct {
 	ReceivedAt  time.Time      `json:"received_at"`
 	Size        int64          `json:"size"`
 	ExpiresAt   time.Time      `json:"expires_at"`
+	EventID     string         `json:"event_id,omitempty"` // of its arrival, by which webhooks are told
+	Disposed    string         `json:"after_receive,omitempty" doc:"What was done with it at the mail server after it was received: mark_seen, move: FOLDER, delete; or refused: and the cause."`
 	Parsed      message.Parsed `json:"parsed"`
 }
 
@@ -26,13 +28,25 @@ type Message struct {
 // empty: from the newest.
 type Filter struct {
 	MailboxIDs []string // empty: all
+	Text       string   // in the subject or in who wrote it, in capitals or not
+	Since      time.Time
+	Until      time.Time // received before this
+	Brief      bool      // without texts, and without the end of retention
 	Before     string
 	Limit      int
 }
 
+// Page is one page of messages. Next is the Before of the next one; empty:
+// nothing is left. A page that had to look at very many messages ends early,
+// even without any.
+type Page struct {
+	Messages []Message
+	Next     string
+}
+
 // Archive reads kept messages. "message.unknown" (NotFound) for one that is not there.
 type Archive interface {
-	Messages(ctx context.Context, f Filter) ([]Message, error)
+	Messages(ctx context.Context, f Filter) (Page, error)
 	Message(ctx context.Context, id string) (Message, error)
 	MessageRaw(ctx context.Context, id string) (io.ReadCloser, error)
 }

@@ -80,6 +80,13 @@ func (s *shelf) WriteEvent(_ context.Context, e event.Event) error {
 	return nil
 }
 
+func (s *shelf) Disposed(_ context.Context, d fetch.Disposed) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.events = append(s.events, d.Event)
+	return nil
+}
+
 func (s *shelf) messages() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

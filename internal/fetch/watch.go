@@ -38,6 +38,7 @@ type watch struct {
 
 	cursors map[string]message.Cursor
 	owed    map[string][]uint32 // handed on, and after_receive not done yet
+	refusal string              // of after_receive, told already
 }
 
 func (w *watch) ended() bool {

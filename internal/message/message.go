@@ -7,6 +7,7 @@
 package message
 
 import (
+	"strings"
 	"time"
 )
 
@@ -43,6 +44,23 @@ type Parsed struct {
 	HTML       string    `json:"html,omitempty"` // as sent, not sanitised, at most MaxText bytes
 	Parts      []Part    `json:"attachments,omitempty"`
 	Remarks    []string  `json:"remarks,omitempty"`
+}
+
+// Brief is what a list shows of a message: all but its texts and who gets it.
+func (p Parsed) Brief() Parsed {
+	p.Text, p.HTML, p.InReplyTo, p.References, p.Sender, p.ReplyTo, p.To, p.CC = "", "", nil, nil, nil, nil, nil, nil
+	p.From = p.From[:min(len(p.From), 3)]
+	return p
+}
+
+// Words are the subject and who wrote the message, in small letters: what a list
+// is searched by.
+func (p Parsed) Words() string {
+	words := []string{p.Subject}
+	for _, from := range p.From[:min(len(p.From), 3)] {
+		words = append(words, from.Name, from.Address)
+	}
+	return strings.ToLower(strings.Join(words, "\n"))
 }
 
 // MaxText bounds each body text that Parse keeps; the rest is in the raw message.

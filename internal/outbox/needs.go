@@ -56,7 +56,7 @@ type Submission struct {
 	Remedy        string
 }
 
-// Store keeps submissions. Accept, Settle, Retry and WakeSubmissions enqueue the job that
+// Store keeps submissions. Accept, Retry, Hasten and WakeSubmissions enqueue the job that
 // wakes the work in their own transaction.
 type Store interface {
 	// Accept stores a submission with its raw message (rows of at most 256 KiB), its
@@ -80,6 +80,12 @@ type Store interface {
 	Settle(ctx context.Context, s Settlement) error
 	// Retry puts it back to queued until NextAttemptAt, under the fence.
 	Retry(ctx context.Context, r Retry) error
+	// Hasten makes a queued submission due now, with its job, where nobody has claimed
+	// it since it had this fence ("work.fenced").
+	Hasten(ctx context.Context, id string, fence int64, now time.Time, e event.Event) error
+	// Cancel ends a queued submission without an attempt, where nobody has claimed it
+	// since it had this fence ("work.fenced").
+	Cancel(ctx context.Context, s Settlement) error
 	// DueSubmissions lists IDs that are due or whose lease has run out: the sweep that heals
 	// lost jobs.
 	DueSubmissions(ctx context.Context, now time.Time, limit int) ([]string, error)
@@ -143,7 +149,18 @@ type SentFinders func(protocol.Name) protocol.SentFinder
 // Filter selects submissions, newest first; Before is the ID of the last one seen.
 type Filter struct {
 	MailboxIDs []string // empty: all
-	States     []State
+	States     []State  // empty: every one
+	Text       string   // in the subject, the addresses or the Message-ID, in capitals or not
+	Since      time.Time
+	Until      time.Time // accepted before this
 	Before     string
 	Limit      int
+}
+
+// Page is one page of submissions. Next is the Before of the next one; empty:
+// nothing is left. A page that had to look at very many ends early, even
+// without any.
+type Page struct {
+	Submissions []Submission
+	Next        string
 }

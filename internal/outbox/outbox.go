@@ -115,8 +115,7 @@ type Request struct {
 // gives the submission of the first; replayed is then true. A message of a
 // paused mailbox waits; CauseText says so.
 func (o *Outbox) Submit(ctx context.Context, r Request) (s Submission, replayed bool, err error) {
-	now := o.Now()
-	box, out, err := o.prepare(ctx, r, now)
+	box, out, err := o.prepare(ctx, r, o.Now())
 	if err != nil {
 		return Submission{}, false, err
 	}
@@ -124,14 +123,20 @@ func (o *Outbox) Submit(ctx context.Context, r Request) (s Submission, replayed 
 	if err != nil {
 		return Submission{}, false, err
 	}
-	s = Submission{
+	return o.accept(ctx, box, out, r, digest)
+}
+
+// accept stores a message that is ready to be sent.
+func (o *Outbox) accept(ctx context.Context, box mailbox.Mailbox, out message.Outgoing, r Request, digest []byte) (Submission, bool, error) {
+	now := o.Now()
+	s := Submission{
 		ID: event.NewID(), MailboxID: box.ID, Mailbox: box.Address, Caller: r.Caller, IdempotencyKey: r.IdempotencyKey, BodyDigest: digest,
 		Envelope: out.Envelope, MessageID: out.MessageID, Subject: out.Subject, Size: int64(len(out.Raw)), State: Queued,
 		NextAttemptAt: now, ExpiresAt: now.Add(o.Expiry), CreatedAt: now,
 	}
 	e := event.New(now, event.SubmissionAccepted, r.Actor, fmt.Sprintf("A message to %s was accepted for sending.", recipients(out.Envelope))).
 		About(box.ID, box.Address).With("submission_id", s.ID)
-	s, replayed, err = o.Store.Accept(ctx, s, out.Raw, e)
+	s, replayed, err := o.Store.Accept(ctx, s, out.Raw, e)
 	if err != nil {
 		return Submission{}, false, err
 	}

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/mailgrant/mailgrant/internal/event"
@@ -75,7 +76,34 @@ func (t *tx) keepOne(k fetch.Keep, m fetch.Stored) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	summary, err := text(m.Parsed.Brief())
+	if err != nil {
+		return false, err
+	}
+	_, err = t.exec("INSERT INTO message_heads (message_id, event_id, disposed, summary, search) VALUES ($1, $2, '', $3, $4)",
+		m.ID, m.Event.ID, summary, plain(m.Parsed.Words()))
+	if err != nil {
+		return false, err
+	}
 	return true, t.putPieces(messagePieces, m.ID, m.Received.Raw)
+}
+
+// Disposed implements fetch.Store.
+func (s *Store) Disposed(ctx context.Context, d fetch.Disposed) error {
+	return s.change(ctx, "note what became of messages at the mail server", func(t *tx) error {
+		if err := t.lockWatch(d.MailboxID, d.Fence); err != nil {
+			return err
+		}
+		for _, uid := range d.UIDs {
+			_, err := t.exec(`UPDATE message_heads SET disposed = $5 WHERE message_id =
+				(SELECT id FROM messages WHERE mailbox_id = $1 AND folder = $2 AND uid_validity = $3 AND uid = $4)`,
+				d.MailboxID, d.Folder, int64(d.UIDValidity), int64(uid), plain(d.What))
+			if err != nil {
+				return err
+			}
+		}
+		return t.addEvents(d.Event)
+	})
 }
 
 // Purge implements fetch.Store.
@@ -90,28 +118,45 @@ func (s *Store) Purge(ctx context.Context, now time.Time, limit int) (int, error
 	return int(removed), err
 }
 
-const messageColumns = `m.id, m.mailbox_id, b.address, m.folder, m.uid_validity, m.uid, m.received_at, m.size, m.expires_at, m.parsed
-	FROM messages m JOIN mailboxes b ON b.id = m.mailbox_id`
+const messageTable = "messages m JOIN mailboxes b ON b.id = m.mailbox_id LEFT JOIN message_heads h ON h.message_id = m.id"
+
+const messageColumns = `m.id, m.mailbox_id, b.address, m.folder, m.uid_validity, m.uid, m.received_at, m.size, m.expires_at, m.parsed,
+	COALESCE(h.event_id, ''), COALESCE(h.disposed, '')`
+
+// briefColumns leave out what lies behind the texts, and the texts.
+const briefColumns = `m.id, m.mailbox_id, b.address, m.folder, m.uid_validity, m.uid, m.received_at, m.size, 0, COALESCE(h.summary, m.parsed),
+	COALESCE(h.event_id, ''), COALESCE(h.disposed, '')`
 
 func scanMessage(m *fetch.Message) []any {
-	return []any{&m.ID, &m.MailboxID, &m.Mailbox, &m.Folder, &m.UIDValidity, &m.UID, at(&m.ReceivedAt), &m.Size, at(&m.ExpiresAt), from(&m.Parsed)}
+	return []any{&m.ID, &m.MailboxID, &m.Mailbox, &m.Folder, &m.UIDValidity, &m.UID, at(&m.ReceivedAt), &m.Size, at(&m.ExpiresAt), from(&m.Parsed), &m.EventID, &m.Disposed}
 }
 
 // Messages implements fetch.Archive.
-func (s *Store) Messages(ctx context.Context, f fetch.Filter) ([]fetch.Message, error) {
-	var c condition
-	oneOf(&c, "m.mailbox_id", f.MailboxIDs)
-	if f.Before != "" {
-		c.add("m.id < ?", f.Before)
+func (s *Store) Messages(ctx context.Context, f fetch.Filter) (fetch.Page, error) {
+	l := listing{table: messageTable, columns: messageColumns, key: "m.id", limit: atMost(f.Limit), bounds: func(c *condition) {
+		if f.Before != "" {
+			c.add("m.id < ?", f.Before)
+		}
+	}}
+	if f.Brief {
+		l.columns = briefColumns
 	}
-	var messages []fetch.Message
-	err := s.rows(ctx, "SELECT "+messageColumns+c.where()+" ORDER BY m.id DESC LIMIT "+c.arg(atMost(f.Limit)), c.args, func(row scanner) error {
+	follow(&l, "m.mailbox_id", f.MailboxIDs)
+	l.between("m.received_at", f.Since, f.Until)
+	l.contain("COALESCE(h.search, lower(m.parsed))", strings.ToLower(f.Text))
+	var page fetch.Page
+	more, edge, err := l.page(ctx, s, func(row scanner) error {
 		var m fetch.Message
 		err := row.Scan(scanMessage(&m)...)
-		messages = append(messages, m)
+		page.Messages = append(page.Messages, m)
 		return err
 	})
-	return messages, fail(ctx, "list messages", err)
+	if more {
+		page.Next = page.Messages[len(page.Messages)-1].ID
+	} else if edge != nil {
+		page.Next, _ = edge.(string)
+	}
+	return page, fail(ctx, "list messages", err)
 }
 
 func noMessage() error {
@@ -121,7 +166,7 @@ func noMessage() error {
 // Message implements fetch.Archive.
 func (s *Store) Message(ctx context.Context, id string) (fetch.Message, error) {
 	var m fetch.Message
-	err := s.read.QueryRowContext(ctx, "SELECT "+messageColumns+" WHERE m.id = $1", id).Scan(scanMessage(&m)...)
+	err := s.read.QueryRowContext(ctx, "SELECT "+messageColumns+" FROM "+messageTable+" WHERE m.id = $1", id).Scan(scanMessage(&m)...)
 	if absent(err) {
 		return fetch.Message{}, noMessage()
 	}

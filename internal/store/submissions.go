@@ -91,21 +91,29 @@ func (s *Store) Submission(ctx context.Context, id string) (outbox.Submission, e
 }
 
 // Submissions lists them, newest first; see outbox.Filter.
-func (s *Store) Submissions(ctx context.Context, f outbox.Filter) ([]outbox.Submission, error) {
-	var c condition
-	oneOf(&c, "mailbox_id", f.MailboxIDs)
-	oneOf(&c, "state", f.States)
-	if f.Before != "" {
-		c.add("id < ?", f.Before)
-	}
-	var submissions []outbox.Submission
-	err := s.rows(ctx, "SELECT "+submissionColumns+" FROM submissions"+c.where()+" ORDER BY id DESC LIMIT "+c.arg(atMost(f.Limit)), c.args, func(row scanner) error {
+func (s *Store) Submissions(ctx context.Context, f outbox.Filter) (outbox.Page, error) {
+	l := listing{table: "submissions", columns: submissionColumns, key: "id", limit: atMost(f.Limit), bounds: func(c *condition) {
+		if f.Before != "" {
+			c.add("id < ?", f.Before)
+		}
+	}}
+	follow(&l, "mailbox_id", f.MailboxIDs)
+	follow(&l, "state", f.States)
+	l.between("created_at", f.Since, f.Until)
+	l.contain("lower(subject || ' ' || envelope || ' ' || message_id)", f.Text)
+	var page outbox.Page
+	more, edge, err := l.page(ctx, s, func(row scanner) error {
 		var v outbox.Submission
 		err := row.Scan(scanSubmission(&v)...)
-		submissions = append(submissions, v)
+		page.Submissions = append(page.Submissions, v)
 		return err
 	})
-	return submissions, fail(ctx, "list submissions", err)
+	if more {
+		page.Next = page.Submissions[len(page.Submissions)-1].ID
+	} else if edge != nil {
+		page.Next, _ = edge.(string)
+	}
+	return page, fail(ctx, "list submissions", err)
 }
 
 // Raw implements outbox.Store.
@@ -188,6 +196,41 @@ func (s *Store) Retry(ctx context.Context, r outbox.Retry) error {
 		}
 		t.wakeSubmission(r.ID, r.NextAttemptAt)
 		return t.addEvents(r.Event)
+	})
+}
+
+// waits is the condition under which somebody who is no worker may change a
+// submission: nobody has claimed it since it was looked at.
+const waits = "id = $1 AND lease_fence = $2 AND state = 'queued'"
+
+// Hasten implements outbox.Store.
+func (s *Store) Hasten(ctx context.Context, id string, fence int64, now time.Time, e event.Event) error {
+	return s.change(ctx, "hasten the submission", func(t *tx) error {
+		n, err := t.exec("UPDATE submissions SET next_attempt_at = $3, due_at = $4 WHERE "+waits, id, fence, stamp(now), max(1, stamp(now)))
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return fenced("this submission")
+		}
+		t.wakeSubmission(id, now)
+		return t.addEvents(e)
+	})
+}
+
+// Cancel implements outbox.Store.
+func (s *Store) Cancel(ctx context.Context, v outbox.Settlement) error {
+	return s.change(ctx, "cancel the submission", func(t *tx) error {
+		n, err := t.exec(`
+			UPDATE submissions SET state = $3, possibly_duplicated = $4, in_data = FALSE, due_at = 0, settled_at = $5, reply = $6, cause = $7, cause_text = $8, remedy = $9
+			WHERE `+waits, v.ID, v.Fence, string(v.State), v.PossiblyDuplicated, stamp(v.Now), plain(v.Reply), v.Cause, plain(v.CauseText), plain(v.Remedy))
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return fenced("this submission")
+		}
+		return t.addEvents(v.Event)
 	})
 }
 

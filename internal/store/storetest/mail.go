@@ -149,7 +149,7 @@ func messages(t *testing.T, open func(*testing.T) *store.Store) {
 		must(t, err)
 		want := fetch.Message{
 			ID: k.Messages[0].ID, MailboxID: m.ID, Mailbox: m.Address, Folder: "INBOX", UIDValidity: 7, UID: 1, ReceivedAt: noon(), Size: 5,
-			ExpiresAt: noon().Add(24 * time.Hour), Parsed: k.Messages[0].Parsed,
+			ExpiresAt: noon().Add(24 * time.Hour), Parsed: k.Messages[0].Parsed, EventID: k.Messages[0].Event.ID,
 		}
 		if diff := cmp.Diff(want, found); diff != "" {
 			t.Error(diff)
@@ -185,7 +185,7 @@ func messages(t *testing.T, open func(*testing.T) *store.Store) {
 		}
 		listed, err := w.Messages(w.ctx, fetch.Filter{})
 		must(t, err)
-		for _, message := range listed {
+		for _, message := range listed.Messages {
 			if message.UIDValidity != 8 {
 				t.Errorf("%s kept its old number", message.Parsed.Subject)
 			}
@@ -200,12 +200,12 @@ func messages(t *testing.T, open func(*testing.T) *store.Store) {
 		must(t, err)
 		page, err := w.Messages(w.ctx, fetch.Filter{MailboxIDs: []string{m.ID}, Limit: 2})
 		must(t, err)
-		rest, err := w.Messages(w.ctx, fetch.Filter{MailboxIDs: []string{m.ID}, Limit: 2, Before: page[len(page)-1].ID})
+		rest, err := w.Messages(w.ctx, fetch.Filter{MailboxIDs: []string{m.ID}, Limit: 2, Before: page.Next})
 		must(t, err)
-		if len(page) != 2 || len(rest) != 1 || page[0].ID != k.Messages[2].ID || rest[0].ID != k.Messages[0].ID {
+		if len(page.Messages) != 2 || len(rest.Messages) != 1 || rest.Next != "" || page.Messages[0].ID != k.Messages[2].ID || rest.Messages[0].ID != k.Messages[0].ID {
 			t.Errorf("got %v and %v", page, rest)
 		}
-		if none, err := w.Messages(w.ctx, fetch.Filter{MailboxIDs: []string{"other"}}); err != nil || len(none) != 0 {
+		if none, err := w.Messages(w.ctx, fetch.Filter{MailboxIDs: []string{"other"}}); err != nil || len(none.Messages) != 0 {
 			t.Errorf("got %v, %v", none, err)
 		}
 	})

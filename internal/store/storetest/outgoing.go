@@ -215,7 +215,7 @@ func submissions(t *testing.T, open func(*testing.T) *store.Store) {
 		must(t, err)
 		older, err := w.Submissions(w.ctx, outbox.Filter{Before: second.ID})
 		must(t, err)
-		if len(queued) != 1 || queued[0].ID != second.ID || len(older) != 1 || older[0].ID != first.ID {
+		if len(queued.Submissions) != 1 || queued.Submissions[0].ID != second.ID || len(older.Submissions) != 1 || older.Submissions[0].ID != first.ID {
 			t.Errorf("got %v and %v", queued, older)
 		}
 		for _, want := range []int{1, 0} {

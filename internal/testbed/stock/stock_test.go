@@ -67,8 +67,9 @@ func filled(t *testing.T, s *store.Store) {
 	if len(due) != 5 {
 		t.Errorf("%d grants are due, want 5", len(due))
 	}
-	found, err := s.Messages(t.Context(), fetch.Filter{MailboxIDs: []string{stock.MailboxID(0)}, Limit: 100})
+	page, err := s.Messages(t.Context(), fetch.Filter{MailboxIDs: []string{stock.MailboxID(0)}, Limit: 100})
 	must(t, err)
+	found := page.Messages
 	if len(found) < 50 || found[0].Parsed.Subject == "" || found[0].Mailbox != stock.Address(0) {
 		t.Errorf("the busy mailbox has %d messages", len(found))
 	}

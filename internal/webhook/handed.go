@@ -1,0 +1,14 @@
+package webhook
+
+import "time"
+
+// Handed is how far the delivery of one event to one webhook has come.
+type Handed struct {
+	ID            string // of the delivery
+	Webhook       string // name
+	State         string // pending | delivered | parked
+	Attempts      int
+	NextAttemptAt time.Time
+	LastStatus    int
+	LastError     string
+}
