@@ -71,3 +71,13 @@ func (s *shell) completeApps(cmd *cobra.Command, args []string, _ string) ([]str
 		return out, err
 	})
 }
+
+func (s *shell) completeOperators(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return s.suggest(cmd, args, func(ctx context.Context, c *client.Client) (out []string, err error) {
+		all, err := client.Collect(c.Operators(ctx), 0)
+		for _, o := range all {
+			out = append(out, o.Name)
+		}
+		return out, err
+	})
+}

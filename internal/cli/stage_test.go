@@ -52,7 +52,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"tenant": tenant, "running": running, "exits": exits, "until": until, "take": take, "owner": owner, "deliver": deliver,
+			"tenant": tenant, "running": running, "exits": exits, "until": until, "take": take, "owner": owner, "operator": operator, "deliver": deliver,
 		},
 	})
 }
@@ -176,6 +176,21 @@ func owner(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	if refused := strings.Contains(text, "Nothing was stored."); refused != neg {
 		ts.Fatalf("the owner's page says:\n%s", text)
+	}
+}
+
+// operator opens a set-up link and sets a password: operator LINK PASSWORDFILE.
+// With "!" the link was meant to be worth nothing.
+func operator(ts *testscript.TestScript, neg bool, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	b := browser.New(browser.Options{})
+	ts.Check(b.Open(ctx, args[0]))
+	if b.Page().Contains("no longer good") != neg {
+		ts.Fatalf("the page of the link says:\n%s", b.Page().Text)
+	}
+	if !neg {
+		ts.Check(b.Submit(ctx, browser.Button("Save and sign in"), map[string]string{"password": ts.ReadFile(args[1])}))
 	}
 }
 
