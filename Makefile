@@ -7,7 +7,7 @@ SHELL       := /bin/bash
 # Where git cannot read the checkout (another owner, an unpacked archive) the binary is built without its revision.
 VCS      := $(shell git rev-parse HEAD >/dev/null 2>&1 || echo -buildvcs=false)
 # The folders that hold Go source, for tools that take paths rather than packages.
-SOURCES  := $(wildcard cmd internal sandbox client)
+SOURCES  := $(wildcard cmd internal sandbox client bench)
 ASSETS   := internal/web/assets/vendor
 NPM      := npm ci --no-progress
 
@@ -15,6 +15,8 @@ ARGS     ?=
 KILLS    ?= 500
 FUZZTIME ?= 30s
 BENCH    ?= .
+LONG     ?=
+PROFILE  ?=
 TIMEOUT  ?= 15m
 
 .PHONY: help
@@ -53,10 +55,8 @@ generate: ## make Go from the page templates, and the pages of docs/ that are ma
 	MAILGRANT_TEST_UPDATE=1 go test -count=1 -run 'UpToDate$$' ./internal/config
 
 .PHONY: bench
-bench: ## measure (BENCH=regexp picks)
-	@packages=$$(./scripts/packages-with 'func Benchmark'); \
-	if [ -z "$$packages" ]; then echo 'no benchmarks yet'; exit 0; fi; \
-	go test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 2h $$packages
+bench: servers assets ## measure the goals beside the direct ways (BENCH=regexp picks; LONG=1 adds the large sizes; PROFILE=folder)
+	BENCH_ROWS='$(BENCH)' BENCH_LONG='$(LONG)' BENCH_PROFILE='$(PROFILE)' go test -count=1 -v -timeout 2h -run '^TestBench$$' ./bench
 
 .PHONY: crash
 crash: ## kill -9 campaign on both databases (KILLS=500 on each, at random points)

@@ -44,6 +44,8 @@ func locate(folder string) place {
 	switch parts := strings.Split(folder, "/"); {
 	case parts[0] == "sandbox" || parts[0] == "client":
 		return place{room: parts[0], apart: true, known: true}
+	case parts[0] == "bench":
+		return place{room: "bench", tests: true, known: true}
 	case folder == "cmd/mailgrant":
 		return place{room: folder, floor: 6, known: true}
 	case parts[0] != "internal" || len(parts) < 2:
@@ -157,6 +159,7 @@ func TestArrows_AreJudged(t *testing.T) {
 		{"the sandbox shares no code", "sandbox", "internal/sasl", "shares no code"},
 		{"the client shares no code", "client", "internal/fault", "shares no code"},
 		{"the product does not use the test bed", "internal/app", "internal/testbed", "for tests only"},
+		{"the product does not use the measurements", "internal/app", "bench", "for tests only"},
 		{"the product does not use a suite", "internal/store", "internal/store/storetest", "for tests only"},
 		{"an unknown room is asked for its place", "internal/app", "internal/misc", "no room"},
 	} {

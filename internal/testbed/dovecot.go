@@ -137,6 +137,32 @@ func (d *Dovecot) deliver(ctx context.Context, address, message string) error {
 	return client.Quit()
 }
 
+// Fill puts many messages into the inbox of an address that has none yet: as files, without any delivery.
+func (d *Dovecot) Fill(t testing.TB, address string, count int, message func(i int) string) {
+	t.Helper()
+	owner := systemUser(t, "mail")
+	own := func(path string) {
+		if owner != nil {
+			if err := os.Chown(path, int(owner.uid), int(owner.gid)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	home := filepath.Join(d.dir, "mail", strings.ToLower(address))
+	for _, folder := range []string{"", "Maildir", "Maildir/tmp", "Maildir/cur", "Maildir/new"} {
+		path := filepath.Join(home, folder)
+		if err := os.Mkdir(path, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		own(path)
+	}
+	for i := range count {
+		path := filepath.Join(home, "Maildir", "cur", fmt.Sprintf("%d.M%dP1.localhost:2,", time.Now().Unix(), i))
+		writeFile(t, path, message(i), 0o600)
+		own(path)
+	}
+}
+
 var dovecotConfiguration = template.Must(template.New("dovecot.conf").Parse(`
 base_dir = {{.Dir}}/run
 state_dir = {{.Dir}}/state

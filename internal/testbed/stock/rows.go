@@ -19,7 +19,7 @@ func (f *filler) fillMailboxes() error {
 		return err
 	}
 	err = f.fill(f.Mailboxes, fmt.Sprintf(`INSERT INTO mailboxes (id, address, provider, receives, paused, document, version)
-		SELECT %s, %s, %s, %t, FALSE, %s, 1 FROM n`, id(mailboxes, "n.i"), address("n.i"), literal(f.Provider.Name), f.Mailbox.Receive != nil, record))
+		SELECT %s, %s, %s, %t, %t, %s, 1 FROM n`, id(mailboxes, "n.i"), address("n.i"), literal(f.Provider.Name), f.Mailbox.Receive != nil, f.Paused, record))
 	if err != nil {
 		return err
 	}
@@ -45,7 +45,7 @@ func (f *filler) fillGrants() error {
 		return "CASE " + wrong + " WHEN 0 THEN " + literal(dead) + " WHEN 2 THEN " + literal(failing) + " ELSE '' END"
 	}
 	spread := time.Hour.Microseconds() / int64(max(1, f.Mailboxes))
-	next := fmt.Sprintf("CASE WHEN n.i < %d THEN %d WHEN %s IN (0, 1) THEN 0 ELSE %d + n.i * %d END", f.Due, now, wrong, f.Now.Add(time.Hour).UnixMicro(), spread)
+	next := fmt.Sprintf("CASE WHEN %s IN (0, 1) THEN 0 ELSE %d + n.i * %d END", wrong, f.Now.Add(time.Hour).UnixMicro(), spread)
 	secret := func(i int) (string, []byte) {
 		return RefreshToken(i), seal.Where("grant", MailboxID(i), "refresh_token")
 	}

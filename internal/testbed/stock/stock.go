@@ -44,9 +44,13 @@ type Plan struct {
 	// Sealed is how many mailboxes, from the first, have a refresh token and an access
 	// token of their own, which open; the others share one that does not.
 	Sealed int
-	// Due is how many grants, from the first, are to be renewed at Now; the others are
-	// spread over the hour after the next.
-	Due int
+	// Due is how many grants, from the first, are to be renewed DueAfter the database is
+	// filled; the others are spread over the hour after the next.
+	Due      int
+	DueAfter time.Duration
+
+	// Paused has an operator pause every mailbox, so that nothing is done with it yet.
+	Paused bool
 
 	Now time.Time // newest of everything; the real time
 	// Provider and Mailbox are what there is of each: of the mailbox, ID and address
@@ -116,7 +120,7 @@ func Fill(t testing.TB, s *store.Store, keys *seal.Keyset, p Plan) {
 		f.db, err = db.Conn(t.Context())
 	}
 	for _, step := range []func() error{
-		f.hasten, f.fillMailboxes, f.fillGrants, f.fillAccess, f.fillEvents, f.fillMessages, f.fillSubmissions, f.fillWebhooks, f.fillDeliveries, f.settle,
+		f.hasten, f.fillMailboxes, f.fillGrants, f.fillAccess, f.fillEvents, f.fillMessages, f.fillSubmissions, f.fillWebhooks, f.fillDeliveries, f.settle, f.setDue,
 	} {
 		if err == nil {
 			err = step()
@@ -144,6 +148,7 @@ func (f *filler) defaults() {
 	}
 	m := &f.Mailbox
 	m.ID, m.Address, m.Provider, m.GrantType, m.ActsAs = marker("id"), marker("address"), f.Provider.Name, "authorization_code", "owner"
+	m.Paused = f.Paused
 	m.Version, m.CreatedAt, m.UpdatedAt = 1, f.Now.Add(-span), f.Now.Add(-span)
 }
 
@@ -177,7 +182,7 @@ func (f *filler) fillSealed(own, count int, secret func(i int) (string, []byte),
 			if err != nil {
 				return err
 			}
-			values = append(values, fmt.Sprintf("(%d, %s)", i, f.blob(sealed.Bytes())))
+			values = append(values, fmt.Sprintf("(CAST(%d AS BIGINT), %s)", i, f.blob(sealed.Bytes())))
 		}
 		if _, err := f.db.ExecContext(f.ctx, "WITH n(i, sealed) AS (VALUES "+strings.Join(values, ", ")+") "+insert); err != nil {
 			return err
@@ -220,6 +225,18 @@ func (f *filler) settle() error {
 		return f.run("RESET session_replication_role", "RESET synchronous_commit", "VACUUM ANALYZE", "CHECKPOINT")
 	}
 	return f.run(fmt.Sprintf("PRAGMA cache_size = %d", f.cache), "PRAGMA foreign_keys = ON", "PRAGMA synchronous = FULL", "PRAGMA wal_checkpoint(TRUNCATE)")
+}
+
+// setDue comes last, since filling takes its time.
+func (f *filler) setDue() error {
+	if f.Due == 0 {
+		return nil
+	}
+	at := f.Now
+	if f.DueAfter > 0 {
+		at = time.Now().Add(f.DueAfter)
+	}
+	return f.run(fmt.Sprintf("UPDATE grants SET next_refresh_at = %d WHERE state = 'active' AND mailbox_id < '%s'", at.UnixMicro(), MailboxID(f.Due)))
 }
 
 func (f *filler) run(statements ...string) error {
