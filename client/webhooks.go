@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Webhook is where events are delivered. The last three fields are the
+// Webhook is where events are delivered. The fields from Disabled on are the
 // server's; what is written there is ignored.
 type Webhook struct {
 	Name string `json:"name,omitempty"`
@@ -21,7 +21,18 @@ type Webhook struct {
 	CAPEM     string   `json:"ca_pem,omitempty"`
 
 	// Disabled says why nothing is delivered any more; empty: it is delivered.
-	Disabled  string    `json:"disabled,omitempty"`
+	Disabled   string    `json:"disabled,omitempty"`
+	DisabledBy string    `json:"disabled_by,omitempty"` // receiver or operator
+	DisabledAt time.Time `json:"disabled_at,omitzero"`
+	// SignedWithBothUntil: after a rotation deliveries are signed with the
+	// previous secret too, until then.
+	SignedWithBothUntil time.Time `json:"signed_with_both_until,omitzero"`
+
+	Waiting         int       `json:"waiting,omitempty"` // deliveries that wait for their turn or the next attempt
+	WaitingSince    time.Time `json:"waiting_since,omitzero"`
+	Parked          int       `json:"parked,omitempty"` // deliveries that failed for a day
+	LastDeliveredAt time.Time `json:"last_delivered_at,omitzero"`
+
 	CreatedAt time.Time `json:"created_at,omitzero"`
 	UpdatedAt time.Time `json:"updated_at,omitzero"`
 }
@@ -39,8 +50,7 @@ func (c *Client) Webhook(ctx context.Context, name string) (Webhook, error) {
 }
 
 func (w Webhook) written() Webhook {
-	w.Disabled, w.CreatedAt, w.UpdatedAt = "", time.Time{}, time.Time{}
-	return w
+	return Webhook{Name: w.Name, URL: w.URL, Secret: w.Secret, Events: w.Events, Mailboxes: w.Mailboxes, CAPEM: w.CAPEM}
 }
 
 // CreateWebhook adds a webhook; it is a problem if there is one of this name.
@@ -48,8 +58,8 @@ func (c *Client) CreateWebhook(ctx context.Context, w Webhook) (Webhook, error) 
 	return send[Webhook](ctx, c, http.MethodPost, webhooksPath, w.written())
 }
 
-// PutWebhook adds a webhook or replaces the one of this name; a disabled one is
-// delivered to again.
+// PutWebhook adds a webhook or replaces the one of this name. One that is switched
+// off stays so, unless its receiver was gone and it has another URL now.
 func (c *Client) PutWebhook(ctx context.Context, name string, w Webhook) (Webhook, error) {
 	return send[Webhook](ctx, c, http.MethodPut, one(webhooksPath+"/", name, ""), w.written())
 }

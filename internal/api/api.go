@@ -134,6 +134,7 @@ func New(o Options) *API {
 	a.submissions()
 	a.events()
 	a.webhooks()
+	a.deliveries()
 	a.apps()
 	a.operators()
 	return a

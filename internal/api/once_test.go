@@ -31,6 +31,7 @@ func (s *server) creating(n int) map[string]object {
 
 		"create-operator-setup-link": nil,
 		"send-submission-again":      nil,
+		"rotate-webhook-secret":      {"overlap": fmt.Sprintf("%dh", 1+n%24)},
 	}
 }
 
@@ -40,6 +41,9 @@ var secretLooking = regexp.MustCompile(`[A-Za-z0-9+/_=-]{40,}`)
 func TestIdempotencyKey(t *testing.T) {
 	s := open(t)
 	s.furnish(t, directory.StoryDesk, directory.StoryAdele)
+	if a := s.do(t, s.key, "POST", "/v1/webhooks", object{"name": "renewed", "url": "https://desk.example/", "events": []string{"*"}}); a.status != 201 {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
 	other := s.newKey(t, "other", []access.Right{access.Read, access.Send, access.Token, access.Manage})
 	s.newKey(t, "renewed", []access.Right{access.Read})
 	_, _, err := s.Access.Invite(t.Context(), byOperator, "renewed")

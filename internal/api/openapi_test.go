@@ -84,6 +84,7 @@ var named = []string{
 	"get-operator", "get-provider", "get-submission", "get-webhook", "inspect-token", "lend-token", "list-apps", "list-events", "list-mailboxes",
 	"list-messages", "list-operators", "list-providers", "list-sessions", "list-submissions", "list-webhooks", "pause-mailbox", "put-app",
 	"put-mailbox", "put-provider", "put-webhook", "renew-app-key", "resume-mailbox", "revoke-grant", "rotate-keys", "test-mailbox", "verify-provider",
+	"disable-webhook", "enable-webhook", "get-delivery", "list-deliveries", "replay-delivery", "replay-webhook", "rotate-webhook-secret", "test-webhook",
 }
 
 func (s *server) described(t *testing.T, operations []operation) {

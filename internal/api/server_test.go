@@ -49,7 +49,7 @@ func must(t testing.TB, err error) {
 // clock is the server's, which can be put forward.
 func (s *server) clock() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) }
 
-func open(t *testing.T) *server {
+func open(t *testing.T, settings ...string) *server {
 	t.Helper()
 	s := &server{}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -61,9 +61,9 @@ func open(t *testing.T) *server {
 	must(t, err)
 	s.dir, err = os.MkdirTemp("", "mailgrant-") // a socket's path has to be short
 	must(t, err)
-	cfg, err := config.Load("/dev/null", []string{
+	cfg, err := config.Load("/dev/null", append([]string{
 		"MAILGRANT_DATA_DIR=" + filepath.Join(s.dir, "data"), "MAILGRANT_LISTEN=" + listener.Addr().String(), "MAILGRANT_PUBLIC_URL=" + s.base,
-	})
+	}, settings...))
 	must(t, err)
 	s.App, err = app.Open(ctx, cfg, app.Options{Version: "test", Listener: listener, Now: s.clock})
 	must(t, err)

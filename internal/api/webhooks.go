@@ -12,26 +12,45 @@ import (
 
 // Webhook is a webhook as programs see and write it.
 type Webhook struct {
-	Name      string    `json:"name" required:"false" doc:"With PUT the one of the path, when left out."`
-	URL       string    `json:"url"`
-	Secret    string    `json:"secret,omitempty" once:"true" doc:"Write-only, but for a generated one, which is shown once." maxLength:"1024"`
-	Events    []string  `json:"events"`
-	Mailboxes []string  `json:"mailboxes,omitempty"`
-	CAPEM     string    `json:"ca_pem,omitempty"`
-	Disabled  string    `json:"disabled,omitempty" readOnly:"true"`
-	CreatedAt time.Time `json:"created_at,omitzero" readOnly:"true"`
-	UpdatedAt time.Time `json:"updated_at,omitzero" readOnly:"true"`
+	Name      string   `json:"name" required:"false" doc:"With PUT the one of the path, when left out."`
+	URL       string   `json:"url"`
+	Secret    string   `json:"secret,omitempty" once:"true" doc:"Write-only, but for a generated one, which is shown once." maxLength:"1024"`
+	Events    []string `json:"events"`
+	Mailboxes []string `json:"mailboxes,omitempty"`
+	CAPEM     string   `json:"ca_pem,omitempty"`
+
+	Disabled        string    `json:"disabled,omitempty" readOnly:"true" doc:"Why nothing is delivered; absent while it is on."`
+	DisabledBy      string    `json:"disabled_by,omitempty" readOnly:"true" doc:"receiver (it answered 410 Gone) or operator."`
+	DisabledAt      time.Time `json:"disabled_at,omitzero" readOnly:"true"`
+	SignedWithBoth  time.Time `json:"signed_with_both_until,omitzero" readOnly:"true" doc:"After a rotation: until then deliveries are signed with the previous secret too."`
+	Waiting         int       `json:"waiting" readOnly:"true" required:"false" doc:"Deliveries that wait for their turn or for the next attempt."`
+	WaitingSince    time.Time `json:"waiting_since,omitzero" readOnly:"true" doc:"Of the one that waits longest."`
+	Parked          int       `json:"parked" readOnly:"true" required:"false" doc:"Deliveries that failed for a day and wait to be replayed."`
+	LastDeliveredAt time.Time `json:"last_delivered_at,omitzero" readOnly:"true"`
+	CreatedAt       time.Time `json:"created_at,omitzero" readOnly:"true"`
+	UpdatedAt       time.Time `json:"updated_at,omitzero" readOnly:"true"`
 }
 
-func webhookOut(w webhook.Webhook, generated seal.Secret) Webhook {
+func webhookOut(w webhook.Webhook, generated seal.Secret, s webhook.Standing) Webhook {
 	out := Webhook{
-		Name: w.Name, URL: w.URL, Secret: generated.Reveal(), Mailboxes: w.Mailboxes, CAPEM: w.CAPEM, Disabled: w.Disabled,
+		Name: w.Name, URL: w.URL, Secret: generated.Reveal(), Mailboxes: w.Mailboxes, CAPEM: w.CAPEM,
+		Disabled: w.Disabled, DisabledBy: w.DisabledBy, DisabledAt: w.DisabledAt, SignedWithBoth: w.PreviousSecretUntil,
+		Waiting: s.Waiting, WaitingSince: s.WaitingSince, Parked: s.Parked, LastDeliveredAt: s.LastDelivered,
 		CreatedAt: w.CreatedAt, UpdatedAt: w.UpdatedAt, Events: []string{},
 	}
 	for _, p := range w.Events {
 		out.Events = append(out.Events, string(p))
 	}
 	return out
+}
+
+// webhookNow is a webhook with how it gets on.
+func (a *API) webhookNow(ctx context.Context, w webhook.Webhook, generated seal.Secret, err error) (*Out[Webhook], error) {
+	if err != nil {
+		return nil, err
+	}
+	all, err := a.Webhooks.Standings(ctx)
+	return &Out[Webhook]{webhookOut(w, generated, all[w.ID])}, err
 }
 
 func (a *API) webhooks() {
@@ -46,16 +65,20 @@ func (a *API) webhooks() {
 			input.Events = append(input.Events, event.Pattern(e))
 		}
 		w, generated, err := a.Webhooks.Save(ctx, caller(ctx).Actor, input)
-		return &Out[Webhook]{webhookOut(w, generated)}, err
+		return a.webhookNow(ctx, w, generated, err)
 	}
 	register(a, "list-webhooks", http.MethodGet, "/v1/webhooks", "List webhooks", tag, func(ctx context.Context, _ *struct{}) (*Out[Page[Webhook]], error) {
 		if err := manage(ctx); err != nil {
 			return nil, err
 		}
 		ws, err := a.Webhooks.List(ctx)
+		if err != nil {
+			return nil, err
+		}
+		standings, err := a.Webhooks.Standings(ctx)
 		page := Page[Webhook]{Items: []Webhook{}}
 		for _, w := range ws {
-			page.Items = append(page.Items, webhookOut(w, seal.Secret{}))
+			page.Items = append(page.Items, webhookOut(w, seal.Secret{}, standings[w.ID]))
 		}
 		return &Out[Page[Webhook]]{page}, err
 	})
@@ -67,7 +90,7 @@ func (a *API) webhooks() {
 			return nil, err
 		}
 		w, err := a.Webhooks.Get(ctx, in.Name)
-		return &Out[Webhook]{webhookOut(w, seal.Secret{})}, err
+		return a.webhookNow(ctx, w, seal.Secret{}, err)
 	})
 	register(a, "put-webhook", http.MethodPut, "/v1/webhooks/{name}", "Add or change a webhook", tag, func(ctx context.Context, in *struct {
 		ByName
