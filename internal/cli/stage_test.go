@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -53,17 +55,44 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"tenant": tenant, "running": running, "exits": exits, "until": until, "take": take, "owner": owner, "operator": operator, "deliver": deliver,
+			"receiver": receiver,
 		},
 	})
 }
 
 // stage holds what a script started in this process.
-type stage struct{ box *sandbox.Sandbox }
+type stage struct {
+	box    *sandbox.Sandbox
+	status atomic.Int64 // what the receiver of webhooks answers; 0: there is none
+}
 
 type stageKey struct{}
 
 // patience bounds everything that a script waits for.
 const patience = 30 * time.Second
+
+// receiver answers webhooks with a status, which a later call changes. Its
+// address is in the environment.
+func receiver(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: receiver STATUS")
+	}
+	status, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	s := ts.Value(stageKey{}).(*stage)
+	if s.status.Swap(int64(status)) != 0 {
+		return
+	}
+	l, err := net.Listen("tcp", ts.Getenv("HOST")+":0")
+	ts.Check(err)
+	server := &http.Server{ReadHeaderTimeout: patience, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.WriteHeader(int(s.status.Load()))
+	})}
+	go func() { _ = server.Serve(l) }()
+	ts.Defer(func() { _ = server.Close() })
+	ts.Setenv("RECEIVER", "http://"+l.Addr().String())
+}
 
 // tenant starts a sandbox and says, in the environment, where a server of this
 // script is to listen and what it needs to know of the tenant.

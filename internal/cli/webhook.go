@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -12,8 +13,10 @@ import (
 func (s *shell) webhooks() *cobra.Command {
 	return s.asking(group("webhook", "Where events and mail are delivered",
 		`A webhook is a URL to which events are delivered: at least once, in order for
-each mailbox, signed as the Standard Webhooks specification says.`,
-		s.webhookList(), s.webhookShow(), s.webhookCreate(), s.webhookUpdate(), s.webhookDelete()))
+each mailbox, signed as the Standard Webhooks specification says. What fails is
+tried again for a day and then parked; the rest goes on.`,
+		s.webhookList(), s.webhookShow(), s.webhookCreate(), s.webhookUpdate(), s.webhookDelete(), s.webhookDeliveries(), s.webhookReplay(),
+		s.webhookTest(), s.webhookEnable(), s.webhookDisable(), s.webhookSecret()))
 }
 
 func (s *shell) webhookList() *cobra.Command {
@@ -38,9 +41,9 @@ func (s *shell) webhookList() *cobra.Command {
 			}
 			var rows [][]string
 			for _, w := range all {
-				rows = append(rows, []string{w.Name, w.URL, strings.Join(w.Events, ","), orElse(strings.Join(w.Mailboxes, ","), "all"), orElse(w.Disabled, "delivering")})
+				rows = append(rows, []string{w.Name, w.URL, strings.Join(w.Events, ","), orElse(strings.Join(w.Mailboxes, ","), "all"), webhookState(w), strconv.Itoa(w.Waiting), strconv.Itoa(w.Parked), s.ago(w.LastDeliveredAt)})
 			}
-			s.table([]string{"NAME", "URL", "EVENTS", "MAILBOXES", "STATE"}, rows)
+			s.table([]string{"NAME", "URL", "EVENTS", "MAILBOXES", "STATE", "WAITING", "PARKED", "DELIVERED"}, rows)
 			return nil
 		},
 	})
@@ -60,11 +63,27 @@ func (s *shell) webhookShow() *cobra.Command {
 				return s.printIf(err, w)
 			}
 			s.pairs(pair{"Name", w.Name}, pair{"URL", w.URL}, pair{"Events", strings.Join(w.Events, ", ")},
-				pair{"Mailboxes", orElse(strings.Join(w.Mailboxes, ", "), "all")}, pair{"State", orElse(w.Disabled, "delivering")},
-				pair{"Added", s.when(w.CreatedAt)}, pair{"Changed", s.when(w.UpdatedAt)})
+				pair{"Mailboxes", orElse(strings.Join(w.Mailboxes, ", "), "all")}, pair{"State", webhookState(w)}, pair{"Off because", w.Disabled}, pair{"Off since", s.when(w.DisabledAt)},
+				pair{"Waiting", s.waiting(w)}, pair{"Parked", strconv.Itoa(w.Parked)}, pair{"Last delivered", s.when(w.LastDeliveredAt)},
+				pair{"Signed with both secrets until", s.when(w.SignedWithBothUntil)}, pair{"Added", s.when(w.CreatedAt)}, pair{"Changed", s.when(w.UpdatedAt)})
 			return nil
 		},
 	})
+}
+
+// webhookState is on or off, in a word.
+func webhookState(w client.Webhook) string {
+	if w.Disabled == "" {
+		return "on"
+	}
+	return "off"
+}
+
+func (s *shell) waiting(w client.Webhook) string {
+	if w.Waiting == 0 {
+		return "0"
+	}
+	return fmt.Sprintf("%d, the longest since %s", w.Waiting, s.ago(w.WaitingSince))
 }
 
 // webhookFlags are a webhook's settings on the command line.
@@ -148,7 +167,9 @@ func (s *shell) webhookUpdate() *cobra.Command {
 	var f webhookFlags
 	c := s.withJSON(&cobra.Command{
 		Use: "update NAME", Short: "Change a webhook", Args: arguments("NAME"), ValidArgsFunction: s.completeWebhooks,
-		Long:    "Changes what is given and leaves the rest. A webhook that was switched off is delivered to again.",
+		Long: `Changes what is given and leaves the rest. A webhook that is switched off stays so
+until “mailgrant webhook enable”, unless its receiver was gone (410) and it now
+has another URL.`,
 		Example: "  mailgrant webhook update desk --url https://desk.example/mail",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := s.client()
