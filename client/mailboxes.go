@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"net/http"
+	"net/url"
 	"time"
 )
 
@@ -24,16 +25,17 @@ type Mailbox struct {
 	// AfterReceive is keep, mark_seen, "move: Folder" or delete.
 	AfterReceive string `json:"after_receive,omitempty"`
 
-	Paused bool `json:"paused,omitempty"`
-	// Status comes with lists; one mailbox's standing is its Grant.
+	Paused    bool           `json:"paused,omitempty"`
 	Status    *MailboxStatus `json:"status,omitempty"`
 	CreatedAt time.Time      `json:"created_at,omitzero"`
 	UpdatedAt time.Time      `json:"updated_at,omitzero"`
 }
 
-// MailboxStatus is where a mailbox stands. Grant is none, active, suspended,
-// dead or revoked.
+// MailboxStatus is where a mailbox stands. State is the worst that is true of it:
+// dead, suspended, quarantined, failing, stopped, unauthorised, paused, revoked
+// or connected. Grant is none, active, suspended, dead or revoked.
 type MailboxStatus struct {
+	State         string    `json:"state"`
 	Grant         string    `json:"grant"`
 	Verdict       string    `json:"verdict,omitempty"`
 	SignedIn      string    `json:"signed_in,omitempty"`
@@ -44,6 +46,17 @@ type MailboxStatus struct {
 	Failures      int       `json:"failures,omitempty"`
 	Cause         string    `json:"cause,omitempty"`
 	Text          string    `json:"text,omitempty"`
+	// ReceivingStopped is there while the mailbox should be received from and is not.
+	ReceivingStopped *Outage `json:"receiving_stopped,omitempty"`
+}
+
+// Outage is why nothing is received, since when, who can help and how.
+type Outage struct {
+	Since  time.Time `json:"since"`
+	Cause  string    `json:"cause"`
+	Text   string    `json:"text"`
+	Remedy string    `json:"remedy,omitempty"`
+	Who    []string  `json:"who,omitempty"`
 }
 
 // MailServer says where a protocol is spoken, where the provider's presets do
@@ -77,9 +90,31 @@ const mailboxesPath = "/v1/mailboxes"
 
 func mailboxPath(address, after string) string { return one(mailboxesPath+"/", address, after) }
 
+// MailboxFilter selects mailboxes; the zero value selects all.
+type MailboxFilter struct {
+	Part     string // of the address
+	State    string // as in MailboxStatus
+	Provider string
+}
+
+func (f MailboxFilter) query() url.Values {
+	q := url.Values{}
+	for name, value := range map[string]string{"q": f.Part, "state": f.State, "provider": f.Provider} {
+		if value != "" {
+			q.Set(name, value)
+		}
+	}
+	return q
+}
+
 // Mailboxes lists the mailboxes that the caller may read, by address.
 func (c *Client) Mailboxes(ctx context.Context) iter.Seq2[Mailbox, error] {
-	return list[Mailbox](ctx, c, mailboxesPath, nil, 0)
+	return c.MailboxesLike(ctx, MailboxFilter{})
+}
+
+// MailboxesLike lists those that the filter selects.
+func (c *Client) MailboxesLike(ctx context.Context, f MailboxFilter) iter.Seq2[Mailbox, error] {
+	return list[Mailbox](ctx, c, mailboxesPath, f.query(), 0)
 }
 
 // Mailbox gives one mailbox.

@@ -76,6 +76,7 @@ type Options struct {
 	Outbox    Outbox
 	Calls     Calls
 	Tester    Tester
+	Overview  *diagnose.Overview
 	Inspector diagnose.Inspector
 	Keys      Keys
 	// Draining is closed when the server is to end: streams end with it.
@@ -130,6 +131,7 @@ func New(o Options) *API {
 	a.authorizations()
 	a.grants()
 	a.tests()
+	a.overview()
 	a.mail()
 	a.submissions()
 	a.events()

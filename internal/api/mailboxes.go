@@ -32,8 +32,9 @@ type Mailbox struct {
 	UpdatedAt time.Time      `json:"updated_at,omitzero" readOnly:"true"`
 }
 
-// MailboxStatus is where a mailbox stands, in lists.
+// MailboxStatus is where a mailbox stands. State is the worst that is true of it.
 type MailboxStatus struct {
+	State         string    `json:"state" enum:"dead,suspended,quarantined,failing,stopped,unauthorised,paused,revoked,connected"`
 	Grant         string    `json:"grant" doc:"none, active, suspended, dead or revoked"`
 	Verdict       string    `json:"verdict,omitempty"`
 	SignedIn      string    `json:"signed_in,omitempty"`
@@ -44,6 +45,16 @@ type MailboxStatus struct {
 	Failures      int       `json:"failures,omitempty"`
 	Cause         string    `json:"cause,omitempty"`
 	Text          string    `json:"text,omitempty"`
+	Receiving     *Outage   `json:"receiving_stopped,omitempty" doc:"Present while the mailbox should be received from and is not."`
+}
+
+// Outage is why nothing is received just now.
+type Outage struct {
+	Since  time.Time   `json:"since"`
+	Cause  string      `json:"cause"`
+	Text   string      `json:"text"`
+	Remedy string      `json:"remedy,omitempty"`
+	Who    []fault.Who `json:"who,omitempty"`
 }
 
 // Server overrides where a protocol is spoken.
@@ -152,7 +163,13 @@ func (a *API) mailboxes() {
 	}, answers(http.StatusCreated))
 	register(a, "get-mailbox", http.MethodGet, "/v1/mailboxes/{address}", "Show a mailbox", tag, func(ctx context.Context, in *ByAddress) (*Out[Mailbox], error) {
 		m, err := a.find(ctx, in.Address, access.Read)
-		return &Out[Mailbox]{mailboxOut(m)}, err
+		if err != nil {
+			return nil, err
+		}
+		l, err := a.Connect.Mailboxes.Look(ctx, m.Address)
+		out := mailboxOut(l.Mailbox)
+		out.State = statusOut(l)
+		return &Out[Mailbox]{out}, err
 	})
 	register(a, "put-mailbox", http.MethodPut, "/v1/mailboxes/{address}", "Add or change a mailbox", tag, func(ctx context.Context, in *struct {
 		ByAddress
@@ -188,43 +205,47 @@ func (a *API) mailboxes() {
 	})
 }
 
-func (a *API) listMailboxes(ctx context.Context, in *Paging) (*Out[Page[Mailbox]], error) {
+// MailboxFilter are the parameters of a list of mailboxes.
+type MailboxFilter struct {
+	Paging
+	Part     string `query:"q" maxLength:"254" doc:"A part of the address."`
+	State    string `query:"state" enum:"dead,suspended,quarantined,failing,stopped,unauthorised,paused,revoked,connected"`
+	Provider string `query:"provider" maxLength:"63"`
+}
+
+func (a *API) listMailboxes(ctx context.Context, in *MailboxFilter) (*Out[Page[Mailbox]], error) {
 	c := caller(ctx)
 	if err := c.Allows(access.Read, ""); err != nil {
 		return nil, err
 	}
+	listed, err := a.Connect.Mailboxes.List(ctx, mailbox.Filter{
+		After: in.Cursor, Part: in.Part, Standing: mailbox.Standing(in.State), Provider: in.Provider, Addresses: boundTo(c), Limit: in.limit() + 1,
+	})
+	if err != nil {
+		return nil, err
+	}
 	page := Page[Mailbox]{Items: []Mailbox{}}
-	after := in.Cursor
-	for {
-		listed, err := a.Connect.Mailboxes.List(ctx, after, in.limit())
-		if err != nil {
-			return nil, err
-		}
-		for _, l := range listed {
-			after = l.Mailbox.Address
-			if c.Allows(access.Read, l.Mailbox.Address) != nil {
-				continue
-			}
-			if len(page.Items) == in.limit() { // this one begins the next page
-				page.Next = page.Items[in.limit()-1].Address
-				return &Out[Page[Mailbox]]{page}, nil
-			}
-			m := mailboxOut(l.Mailbox)
-			m.State = statusOut(l)
-			page.Items = append(page.Items, m)
-		}
-		if len(listed) < in.limit() {
+	for _, l := range listed {
+		if len(page.Items) == in.limit() { // this one begins the next page
+			page.Next = page.Items[in.limit()-1].Address
 			break
 		}
+		m := mailboxOut(l.Mailbox)
+		m.State = statusOut(l)
+		page.Items = append(page.Items, m)
 	}
 	return &Out[Page[Mailbox]]{page}, nil
 }
 
-func statusOut(l connect.Listed) *MailboxStatus {
-	return &MailboxStatus{
-		Grant: grantState(l.State), Verdict: string(l.Verdict), SignedIn: l.Display, Quarantined: l.Quarantined, LastMailAt: l.LastMailAt,
-		LastRefreshAt: l.LastRefreshAt, NextRefreshAt: l.NextRefreshAt, Failures: l.Failures, Cause: l.Cause, Text: l.CauseText,
+func statusOut(l mailbox.Listed) *MailboxStatus {
+	out := &MailboxStatus{
+		State: string(l.Standing()), Grant: grantState(l.State), Verdict: string(l.Verdict), SignedIn: l.Display, Quarantined: l.Quarantine != nil,
+		LastMailAt: l.LastMailAt, LastRefreshAt: l.LastRefreshAt, NextRefreshAt: l.NextRefreshAt, Failures: l.Failures, Cause: l.Cause, Text: l.CauseText,
 	}
+	if o := l.Stopped(); !o.Since.IsZero() {
+		out.Receiving = &Outage{o.Since, o.Cause, o.Text, o.Remedy, o.Who}
+	}
+	return out
 }
 
 func grantState(s mailbox.GrantState) string {

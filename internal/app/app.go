@@ -57,6 +57,7 @@ type App struct {
 	Outbox   *outbox.Outbox
 	Webhooks *webhook.Webhooks
 	Diagnose *diagnose.Ladder
+	Overview *diagnose.Overview
 	Store    *store.Store
 	Keys     *seal.Keyset
 
@@ -203,6 +204,7 @@ func (a *App) join(ctx context.Context, o Options) error {
 		Probes:    func(n protocol.Name) protocol.Prober { return member[protocol.Prober](reg, n) },
 		Audiences: reg.audiences(), Now: a.now, Log: a.log,
 	}
+	a.Overview = &diagnose.Overview{Reads: a.Store, Providers: a.Connect.Providers, LastRun: a.Broker.LastRun, Silent: a.Broker.SilentAfter(), Now: a.now}
 	a.metrics.registry.MustRegister(newStock(a))
 	return a.faces(o, publicURL)
 }
@@ -223,7 +225,7 @@ func (a *App) grantChanged(mailboxID string) {
 // faces joins the pages and the API into one handler.
 func (a *App) faces(o Options, publicURL string) error {
 	pages, err := web.New(web.Options{
-		Connect: a.Connect, Access: a.Access, Reads: a.Store, Tester: a.Diagnose, PublicURL: a.cfg.PublicURL,
+		Connect: a.Connect, Access: a.Access, Reads: a.Store, Tester: a.Diagnose, Overview: a.Overview, PublicURL: a.cfg.PublicURL,
 		TrustedProxies: a.cfg.TrustedProxies, Logger: a.log, Now: a.now,
 	})
 	if err != nil {

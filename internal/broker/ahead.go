@@ -181,6 +181,9 @@ func (b *Broker) LastRun() time.Time {
 	return time.Time{}
 }
 
+// SilentAfter is how long Run may take for a round before it counts as silent.
+func (b *Broker) SilentAfter() time.Duration { return b.silentAfter }
+
 // Watch is the dead-man's alarm: it runs apart from Run and tells an event
 // "broker.silent" when Run has not completed a round within
 // Options.SilentAfter, once for each silence, until it is told without error.

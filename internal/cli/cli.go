@@ -139,7 +139,7 @@ Then, on the same host:            mailgrant operator setup`,
 		{"run", "Running it:", []*cobra.Command{s.demo(), s.serve(), s.sandbox()}},
 		{"resources", "What it knows:", []*cobra.Command{s.providers(), s.mailboxes(), s.webhooks(), s.apps(), s.operators()}},
 		{"connect", "Authorising a mailbox:", []*cobra.Command{s.authorize(), s.revoke(), s.pause(), s.resume()}},
-		{"look", "Why does mail not flow?", []*cobra.Command{s.test(), s.inspect(), s.events()}},
+		{"look", "Why does mail not flow?", []*cobra.Command{s.status(), s.test(), s.inspect(), s.events()}},
 		{"use", "Using a mailbox:", []*cobra.Command{s.token(), s.send(), s.messages(), s.submissions()}},
 		{"operate", "Operation:", []*cobra.Command{s.keys(), s.backup(), s.restore(), s.migrate(), s.version()}},
 	} {

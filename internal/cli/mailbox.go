@@ -17,20 +17,28 @@ Mailgrant in by a link: see “mailgrant authorize”.`,
 }
 
 func (s *shell) mailboxList() *cobra.Command {
-	return s.withJSON(&cobra.Command{
-		Use: "list", Short: "List the mailboxes with their state", Args: noArguments, Example: "  mailgrant mailbox list --json",
+	var f client.MailboxFilter
+	c := s.withJSON(&cobra.Command{
+		Use: "list", Short: "List the mailboxes with their state", Args: noArguments,
+		Example: `  mailgrant mailbox list --json
+  mailgrant mailbox list --state dead
+  mailgrant mailbox list --like desk --provider contoso`,
 		Long: "Lists the mailboxes with who authorised each, when mail came last, and when its access token is renewed next.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := s.client()
 			if err != nil {
 				return err
 			}
-			all, err := client.Collect(c.Mailboxes(cmd.Context()), 0)
+			all, err := client.Collect(c.MailboxesLike(cmd.Context(), f), 0)
 			if err != nil {
 				return err
 			}
 			if s.json {
 				return s.print(all)
+			}
+			if len(all) == 0 && f != (client.MailboxFilter{}) {
+				s.remark("There is no such mailbox.")
+				return nil
 			}
 			if len(all) == 0 {
 				s.remark("There is no mailbox yet; “mailgrant mailbox create --help” says how to add one.")
@@ -48,28 +56,16 @@ func (s *shell) mailboxList() *cobra.Command {
 			return nil
 		},
 	})
+	c.Flags().StringVar(&f.Part, "like", "", "only those with this `PART` in their address")
+	c.Flags().StringVar(&f.State, "state", "", "only those in this `STATE`: "+orList(mailboxStates()))
+	c.Flags().StringVar(&f.Provider, "provider", "", "only those of this `PROVIDER`")
+	return c
 }
 
-// stateInWords says where a mailbox stands, the worst first.
+// stateInWords says where a mailbox stands.
 func stateInWords(paused bool, st client.MailboxStatus) string {
-	words := ""
-	switch {
-	case st.Grant == "dead":
-		words = "must be authorised again"
-	case st.Grant == "suspended":
-		words = "suspended: verify anew"
-	case st.Grant == "revoked":
-		words = "revoked"
-	case st.Grant == "active" && st.Failures > 0:
-		words = fmt.Sprintf("renewal failing (%d)", st.Failures)
-	case st.Grant == "active":
-		words = "connected"
-	case st.Quarantined:
-		words = "in quarantine"
-	default:
-		words = "not authorised yet"
-	}
-	if paused {
+	words := standingInWords(st.State, st.Failures)
+	if paused && st.State != "paused" {
 		words += ", paused"
 	}
 	return words
@@ -110,7 +106,10 @@ what happened to its grant lately. No secret is shown.`,
 }
 
 func (s *shell) showMailbox(m client.Mailbox, g client.Grant) {
-	st := client.MailboxStatus{Grant: g.State, Failures: g.Failures, Quarantined: g.Quarantine != nil}
+	st := client.MailboxStatus{}
+	if m.Status != nil {
+		st = *m.Status
+	}
 	lines := []pair{
 		{"Address", m.Address},
 		{"State", stateInWords(m.Paused, st)},
@@ -125,6 +124,9 @@ func (s *shell) showMailbox(m client.Mailbox, g client.Grant) {
 			how += " every " + r.Every
 		}
 		lines = append(lines, pair{"Receives", how + at(r.MailServer)}, pair{"Folders", strings.Join(r.Folders, ", ")}, pair{"After receiving", m.AfterReceive})
+	}
+	if o := st.ReceivingStopped; o != nil {
+		lines = append(lines, pair{"Receiving stopped", s.when(o.Since) + ": " + o.Text}, pair{"Who acts", whoActs(o.Who)}, pair{"What to do", o.Remedy})
 	}
 	if d := m.Send; d != nil {
 		lines = append(lines, pair{"Sends", d.Protocol + at(d.MailServer)})

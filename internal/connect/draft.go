@@ -25,7 +25,10 @@ type Draft[T any] struct {
 	Becomes T // as it will be stored
 	Change  Change
 	Fields  []string // what changes in one that exists, as documents spell it
-	save    func(context.Context) error
+	// Suspends says, as half a sentence, what of the change puts grants in question:
+	// they are suspended until they are verified anew. Empty: none is touched.
+	Suspends string
+	save     func(context.Context) error
 	// fits asks whether the mailboxes that stay as they are can still use it.
 	fits func(ctx context.Context, changes func(address string) bool) error
 }

@@ -74,6 +74,9 @@ func (b *Mailboxes) checkAgainst(ctx context.Context, known known, in MailboxSet
 		if d = (Draft[mailbox.Mailbox]{Becomes: m, Change: Updated, Fields: changedFields(old, m)}); len(d.Fields) == 0 {
 			return Draft[mailbox.Mailbox]{Becomes: old, Change: Unchanged}, nil
 		}
+		if d.Suspends, err = b.decisive(ctx, old, m); err != nil {
+			return Draft[mailbox.Mailbox]{}, err
+		}
 	}
 	d.save = func(ctx context.Context) error { return b.write(ctx, old, m, by) }
 	return d, nil
@@ -115,9 +118,31 @@ func (b *Mailboxes) Get(ctx context.Context, address string) (mailbox.Mailbox, e
 	return b.needs.Mailboxes.Mailbox(ctx, normal)
 }
 
-// List gives mailboxes whose address sorts after the cursor, at most limit.
-func (b *Mailboxes) List(ctx context.Context, after string, limit int) ([]Listed, error) {
-	return b.needs.Mailboxes.Mailboxes(ctx, after, limit)
+// List gives the mailboxes that a filter selects, by address, with where each
+// stands. A standing that there is not is refused with those that there are.
+func (b *Mailboxes) List(ctx context.Context, f mailbox.Filter) ([]mailbox.Listed, error) {
+	if f.Standing != "" {
+		if err := oneOf("mailbox.standing", "state", f.Standing, mailbox.Standings()...); err != nil {
+			return nil, err
+		}
+	}
+	return b.needs.Mailboxes.Mailboxes(ctx, f)
+}
+
+// Look gives one mailbox with where it stands.
+func (b *Mailboxes) Look(ctx context.Context, address string) (mailbox.Listed, error) {
+	m, err := b.Get(ctx, address)
+	if err != nil {
+		return mailbox.Listed{}, err
+	}
+	listed, err := b.needs.Mailboxes.Mailboxes(ctx, mailbox.Filter{Addresses: []string{m.Address}, Limit: 1})
+	if err != nil {
+		return mailbox.Listed{}, err
+	}
+	if len(listed) == 0 { // removed in between
+		return mailbox.Listed{Mailbox: m}, nil
+	}
+	return listed[0], nil
 }
 
 // Pause stops receiving and sending until Resume; the grant stays fresh.

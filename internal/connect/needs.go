@@ -68,9 +68,10 @@ type MailboxStore interface {
 	Mailbox(ctx context.Context, address string) (mailbox.Mailbox, error)
 	// MailboxByID gives one by ID; "mailbox.unknown" likewise.
 	MailboxByID(ctx context.Context, id string) (mailbox.Mailbox, error)
-	// Mailboxes gives those whose address sorts after the cursor, with their
-	// grants' state, at most limit.
-	Mailboxes(ctx context.Context, after string, limit int) ([]Listed, error)
+	// Mailboxes gives those that a filter selects, with where each stands.
+	Mailboxes(ctx context.Context, f mailbox.Filter) ([]mailbox.Listed, error)
+	// MailboxesOf counts the mailboxes of each provider.
+	MailboxesOf(ctx context.Context) (map[string]int, error)
 	// SaveMailbox inserts (IfVersion 0) or replaces; "mailbox.exists" and
 	// "mailbox.changed" (Conflict) as for providers; "provider.unknown" when its provider
 	// is gone. With Suspend, its grant is suspended in the same transaction.
@@ -88,21 +89,6 @@ type SaveMailbox struct {
 	Events    []event.Event
 }
 
-// Listed is a mailbox with what a list shows of its state.
-type Listed struct {
-	Mailbox       mailbox.Mailbox
-	State         mailbox.GrantState // empty: not authorised yet
-	Verdict       mailbox.Verdict
-	Display       string
-	Quarantined   bool
-	NextRefreshAt time.Time
-	LastRefreshAt time.Time
-	LastMailAt    time.Time
-	Failures      int
-	Cause         string
-	CauseText     string
-}
-
 // LinkStore keeps one-time authorization links and their attempts. Only hashes
 // of the link, the state and the browser binding are kept.
 type LinkStore interface {
@@ -112,6 +98,8 @@ type LinkStore interface {
 	LinkByHash(ctx context.Context, hash []byte) (Link, error)
 	// LinkByID gives the link with this ID; "link.unknown".
 	LinkByID(ctx context.Context, id string) (Link, error)
+	// LatestLink gives the link of a mailbox that was made last; "link.unknown".
+	LatestLink(ctx context.Context, mailboxID string) (Link, error)
 	// StartAttempt stores an attempt and counts it, only while the link is
 	// pending, unexpired and below MaxAttempts ("link.spent", Conflict). An
 	// earlier open attempt of the link stays redeemable.

@@ -110,6 +110,9 @@ func (p *Providers) Check(ctx context.Context, in ProviderSettings, by event.Act
 	d := Draft[provider.Record]{Becomes: r, Change: Updated, Fields: fields, save: func(ctx context.Context) error {
 		return p.replace(ctx, old, r, secrets, by)
 	}}
+	if identityChanged(old, r) {
+		d.Suspends = "what decides who signs in where changed"
+	}
 	if slices.Contains(fields, "profiles") {
 		d.fits = func(ctx context.Context, changes func(string) bool) error { return p.fits(ctx, r, kind, changes) }
 	}
@@ -166,15 +169,12 @@ func (p *Providers) eachMailbox(ctx context.Context, name string, visit func(mai
 	const page = 200
 	after := ""
 	for {
-		listed, err := p.needs.Mailboxes.Mailboxes(ctx, after, page)
+		listed, err := p.needs.Mailboxes.Mailboxes(ctx, mailbox.Filter{After: after, Provider: name, Limit: page})
 		if err != nil {
 			return err
 		}
 		for _, l := range listed {
 			after = l.Mailbox.Address
-			if l.Mailbox.Provider != name {
-				continue
-			}
 			if err := visit(l.Mailbox); err != nil {
 				return err
 			}

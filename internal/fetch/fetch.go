@@ -22,8 +22,6 @@ import (
 	"log/slog"
 	"sync"
 	"time"
-
-	"github.com/mailgrant/mailgrant/internal/mailbox"
 )
 
 // Options are what a Fetch is made of. Zero durations and numbers mean the
@@ -156,7 +154,7 @@ func (f *Fetch) claim(ctx context.Context) {
 			ok = false
 		}
 		if !ok {
-			w = f.begin(ctx, h.Mailbox, w)
+			w = f.begin(ctx, h, w)
 		}
 		w.fence.Store(h.Lease.Fence)
 		w.until = h.Lease.Until
@@ -186,7 +184,8 @@ func (f *Fetch) drop(id string, w *watch) {
 }
 
 // begin starts a watch, after the one before it has let go.
-func (f *Fetch) begin(ctx context.Context, box mailbox.Mailbox, before *watch) *watch {
+func (f *Fetch) begin(ctx context.Context, held Watch, before *watch) *watch {
+	box := held.Mailbox
 	if before == nil {
 		before = f.ending[box.ID]
 	}
@@ -194,9 +193,10 @@ func (f *Fetch) begin(ctx context.Context, box mailbox.Mailbox, before *watch) *
 	w := &watch{
 		Fetch: f, box: box, cancel: cancel, done: make(chan struct{}), kick: make(chan struct{}, 1),
 	}
+	w.fence.Store(held.Lease.Fence)
 	o, ok := f.outages[box.ID]
 	if !ok {
-		o = &outage{}
+		o = outageOf(held.Outage)
 		f.outages[box.ID] = o
 	}
 	w.outage = o

@@ -37,14 +37,19 @@ type Store interface {
 	Disposed(ctx context.Context, d Disposed) error
 	// Purge removes messages past their retention, at most limit; it gives how many.
 	Purge(ctx context.Context, now time.Time, limit int) (int, error)
-	// WriteEvent writes an event of the watch itself (stopped, resumed).
-	WriteEvent(ctx context.Context, e event.Event) error
+	// StopReceiving records that nothing is received from a mailbox, and why, under
+	// the fence. The event is written only when that is news: an outage goes on
+	// across processes and causes.
+	StopReceiving(ctx context.Context, mailboxID string, fence int64, o mailbox.Outage, e event.Event) error
+	// ResumeReceiving ends the outage with its event, under the fence.
+	ResumeReceiving(ctx context.Context, mailboxID string, fence int64, e event.Event) error
 }
 
 // Watch is a mailbox to watch under a lease.
 type Watch struct {
 	Mailbox mailbox.Mailbox
 	Lease   work.Lease
+	Outage  mailbox.Outage // as last recorded, by whoever watched it
 }
 
 // Keep is a batch of messages of one folder.

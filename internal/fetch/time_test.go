@@ -27,6 +27,7 @@ type shelf struct {
 	cursor  message.Cursor
 	kept    []time.Time
 	events  []event.Event
+	outage  mailbox.Outage
 	keepErr error
 }
 
@@ -39,6 +40,7 @@ func (s *shelf) ClaimWatches(_ context.Context, owner string, _, until time.Time
 	return []fetch.Watch{{
 		Mailbox: mailbox.Mailbox{ID: "m", Address: "adele@contoso.test", Version: 1, Receive: &mailbox.Receive{Protocol: protocol.IMAP, Folders: []string{"INBOX"}, Mode: mailbox.ModePush}},
 		Lease:   work.Lease{Owner: owner, Fence: 1, Until: until},
+		Outage:  s.outage,
 	}}, nil
 }
 
@@ -73,9 +75,22 @@ func (s *shelf) ResetFolder(_ context.Context, _ string, _ int64, _ string, c me
 
 func (s *shelf) Purge(context.Context, time.Time, int) (int, error) { return 0, nil }
 
-func (s *shelf) WriteEvent(_ context.Context, e event.Event) error {
+func (s *shelf) StopReceiving(_ context.Context, _ string, _ int64, o mailbox.Outage, e event.Event) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.outage.Since.IsZero() {
+		s.events = append(s.events, e)
+	} else {
+		o.Since = s.outage.Since
+	}
+	s.outage = o
+	return nil
+}
+
+func (s *shelf) ResumeReceiving(_ context.Context, _ string, _ int64, e event.Event) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.outage = mailbox.Outage{}
 	s.events = append(s.events, e)
 	return nil
 }

@@ -22,8 +22,11 @@ import (
 type outage struct {
 	failures int
 	since    time.Time
-	told     bool // the event "stopped" was written
+	told     string // the cause that was recorded; empty: nothing was
 }
+
+// outageOf goes on with what was recorded before, here or elsewhere.
+func outageOf(o mailbox.Outage) *outage { return &outage{since: o.Since, told: o.Cause} }
 
 // watch follows one mailbox.
 type watch struct {
@@ -84,35 +87,36 @@ func (w *watch) run(ctx context.Context) {
 	}
 }
 
-// failed counts a failure, and tells of an outage once: a connection that a
-// server ends now and then is none.
+// failed counts a failure, and records an outage, and each new cause of it: a
+// connection that a server ends now and then is none.
 func (w *watch) failed(ctx context.Context, err error) {
 	o := w.outage
-	if o.failures++; o.failures == 1 {
+	if o.failures++; o.since.IsZero() {
 		o.since = w.Now()
 	}
 	f := fault.Of(err)
 	lasting := f.Kind == fault.Refused || f.Kind == fault.Dead || f.Kind == fault.Invalid
-	if o.told || o.failures < 3 && !(lasting && o.failures == 2) {
+	if o.told == f.ID || o.told == "" && o.failures < 3 && !(lasting && o.failures == 2) {
 		return
 	}
 	e := event.New(w.Now(), event.FetchStopped, event.System(), fmt.Sprintf("Receiving for %s has stopped: %s", w.box.Address, f.Text)).
 		About(w.box.ID, w.box.Address).Because(err)
-	if err := w.Store.WriteEvent(ctx, e); err != nil {
-		w.Logger.Error("write that receiving stopped", "mailbox_id", w.box.ID, "err", err)
+	stopped := mailbox.Outage{Since: o.since, Cause: f.ID, Text: f.Text, Remedy: f.Remedy, Who: f.Who}
+	if err := w.Store.StopReceiving(ctx, w.box.ID, w.fence.Load(), stopped, e); err != nil {
+		w.Logger.Error("record that receiving stopped", "mailbox_id", w.box.ID, "err", err)
 		return
 	}
-	o.told = true
+	o.told = f.ID
 }
 
 // well ends an outage.
 func (w *watch) well(ctx context.Context) {
 	o := w.outage
-	if o.told {
+	if o.told != "" {
 		e := event.New(w.Now(), event.FetchResumed, event.System(), fmt.Sprintf("Receiving for %s works again after %s.", w.box.Address, w.Now().Sub(o.since).Round(time.Second))).
 			About(w.box.ID, w.box.Address)
-		if err := w.Store.WriteEvent(ctx, e); err != nil {
-			w.Logger.Error("write that receiving works again", "mailbox_id", w.box.ID, "err", err)
+		if err := w.Store.ResumeReceiving(ctx, w.box.ID, w.fence.Load(), e); err != nil {
+			w.Logger.Error("record that receiving works again", "mailbox_id", w.box.ID, "err", err)
 			return
 		}
 	}

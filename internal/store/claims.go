@@ -225,6 +225,10 @@ func (s *Store) PurgeEvents(ctx context.Context, olderThan time.Time, limit int)
 				WHERE e.at < $1 AND e.position < (SELECT MAX(position) FROM events)
 					AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event_id = e.id AND d.state <> 'delivered')
 				ORDER BY e.position LIMIT $2)`, stamp(olderThan), atMost(limit))
+		if err != nil {
+			return err
+		}
+		_, err = t.exec("DELETE FROM event_hours WHERE hour < $1", stamp(olderThan)/microsPerHour)
 		return err
 	})
 	return int(removed), err

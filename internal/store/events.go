@@ -59,7 +59,7 @@ func (t *tx) addEvents(events ...event.Event) error {
 			return fmt.Errorf("queue the event %s: %w", e.Kind, err)
 		}
 	}
-	return nil
+	return t.countHours(events)
 }
 
 // plain makes foreign text storable: PostgreSQL takes neither NUL nor broken

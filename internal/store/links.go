@@ -63,6 +63,16 @@ func (s *Store) LinkByID(ctx context.Context, id string) (connect.Link, error) {
 	return s.oneLink(ctx, "id", id)
 }
 
+// LatestLink implements connect.LinkStore.
+func (s *Store) LatestLink(ctx context.Context, mailboxID string) (connect.Link, error) {
+	var l connect.Link
+	err := s.read.QueryRowContext(ctx, "SELECT "+linkColumns+" FROM links WHERE mailbox_id = $1 ORDER BY created_at DESC, id DESC LIMIT 1", mailboxID).Scan(scanLink(&l)...)
+	if absent(err) {
+		return connect.Link{}, noLink()
+	}
+	return l, fail(ctx, "read the latest authorization link", err)
+}
+
 func (s *Store) oneLink(ctx context.Context, column string, value any) (connect.Link, error) {
 	var l connect.Link
 	err := s.read.QueryRowContext(ctx, "SELECT "+linkColumns+" FROM links WHERE "+column+" = $1", value).Scan(scanLink(&l)...)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/mailgrant/mailgrant/internal/event"
 	"github.com/mailgrant/mailgrant/internal/fetch"
+	"github.com/mailgrant/mailgrant/internal/mailbox"
 	"github.com/mailgrant/mailgrant/internal/message"
 )
 
@@ -43,10 +44,10 @@ func (s *Store) ClaimWatches(ctx context.Context, owner string, now, until time.
 			}
 		}
 		return t.rows(`
-			SELECT m.document, w.lease_owner, w.lease_fence, w.lease_until FROM watches w JOIN mailboxes m ON m.id = w.mailbox_id
+			SELECT m.document, w.lease_owner, w.lease_fence, w.lease_until, w.stopped_at, w.stop_cause FROM watches w JOIN mailboxes m ON m.id = w.mailbox_id
 			WHERE w.lease_owner = $1 ORDER BY w.mailbox_id`, []any{owner}, func(row scanner) error {
 			var w fetch.Watch
-			err := row.Scan(from(&w.Mailbox), &w.Lease.Owner, &w.Lease.Fence, at(&w.Lease.Until))
+			err := row.Scan(from(&w.Mailbox), &w.Lease.Owner, &w.Lease.Fence, at(&w.Lease.Until), at(&w.Outage.Since), &w.Outage.Cause)
 			watches = append(watches, w)
 			return err
 		})
@@ -100,6 +101,41 @@ func (s *Store) ResetFolder(ctx context.Context, mailboxID string, fence int64, 
 			return err
 		}
 		if err := t.putCursor(mailboxID, folder, c); err != nil {
+			return err
+		}
+		return t.addEvents(e)
+	})
+}
+
+// StopReceiving implements fetch.Store.
+func (s *Store) StopReceiving(ctx context.Context, mailboxID string, fence int64, o mailbox.Outage, e event.Event) error {
+	return s.change(ctx, "record that receiving has stopped", func(t *tx) error {
+		if err := t.lockWatch(mailboxID, fence); err != nil {
+			return err
+		}
+		begun, err := t.exec("UPDATE watches SET stopped_at = $2 WHERE mailbox_id = $1 AND stopped_at = 0", mailboxID, stamp(o.Since))
+		if err != nil {
+			return err
+		}
+		_, err = t.exec("UPDATE watches SET stop_cause = $2, stop_text = $3, stop_remedy = $4, stop_who = $5 WHERE mailbox_id = $1",
+			mailboxID, o.Cause, plain(o.Text), plain(o.Remedy), list(o.Who))
+		if err != nil || begun == 0 {
+			return err
+		}
+		return t.addEvents(e)
+	})
+}
+
+// ResumeReceiving implements fetch.Store.
+func (s *Store) ResumeReceiving(ctx context.Context, mailboxID string, fence int64, e event.Event) error {
+	return s.change(ctx, "record that receiving works again", func(t *tx) error {
+		if err := t.lockWatch(mailboxID, fence); err != nil {
+			return err
+		}
+		ended, err := t.exec(`
+			UPDATE watches SET stopped_at = 0, stop_cause = '', stop_text = '', stop_remedy = '', stop_who = '[]'
+			WHERE mailbox_id = $1 AND stopped_at > 0`, mailboxID)
+		if err != nil || ended == 0 {
 			return err
 		}
 		return t.addEvents(e)

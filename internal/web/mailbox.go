@@ -52,7 +52,7 @@ func rungTime(d time.Duration) string {
 
 // list shows mailboxes, those that need attention first.
 func (p *Pages) list(w http.ResponseWriter, r *http.Request) {
-	listed, err := p.Connect.Mailboxes.List(r.Context(), r.URL.Query().Get("after"), listPageSize)
+	listed, err := p.Connect.Mailboxes.List(r.Context(), mailbox.Filter{After: r.URL.Query().Get("after"), Limit: listPageSize})
 	if err != nil {
 		p.fail(w, r, err)
 		return
@@ -66,7 +66,7 @@ func (p *Pages) list(w http.ResponseWriter, r *http.Request) {
 		if l.State == mailbox.GrantActive {
 			row.NextRenew = l.NextRefreshAt
 		}
-		row.State, row.Why = stateOf(l.Mailbox, l.State, l.Quarantined, l.Failures, l.CauseText)
+		row.State, row.Why = stateOf(l.Mailbox, l.State, l.Quarantine != nil, l.Failures, l.CauseText)
 		row.Attention = row.State.Tone == "red" || row.State.Tone == "yellow"
 		if row.Attention {
 			v.Attention++

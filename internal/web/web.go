@@ -25,6 +25,7 @@ import (
 
 	"github.com/mailgrant/mailgrant/internal/access"
 	"github.com/mailgrant/mailgrant/internal/connect"
+	"github.com/mailgrant/mailgrant/internal/diagnose"
 	"github.com/mailgrant/mailgrant/internal/fault"
 )
 
@@ -37,6 +38,7 @@ type Options struct {
 	Access         *access.Access
 	Reads          Reads
 	Tester         Tester
+	Overview       *diagnose.Overview
 	PublicURL      *url.URL
 	TrustedProxies []netip.Prefix
 	Logger         *slog.Logger

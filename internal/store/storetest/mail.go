@@ -154,7 +154,7 @@ func messages(t *testing.T, open func(*testing.T) *store.Store) {
 		if diff := cmp.Diff(want, found); diff != "" {
 			t.Error(diff)
 		}
-		listed, err := w.Mailboxes(w.ctx, "", 1)
+		listed, err := w.Mailboxes(w.ctx, mailbox.Filter{Limit: 1})
 		must(t, err)
 		if !listed[0].LastMailAt.Equal(noon()) {
 			t.Errorf("last mail at %v", listed[0].LastMailAt)

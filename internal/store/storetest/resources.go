@@ -136,9 +136,9 @@ func mailboxes(t *testing.T, open func(*testing.T) *store.Store) {
 		w.granted("b@example.org")
 		w.mailbox("c@example.org")
 		w.mailbox("a@example.org")
-		first, err := w.Mailboxes(w.ctx, "", 2)
+		first, err := w.Mailboxes(w.ctx, mailbox.Filter{Limit: 2})
 		must(t, err)
-		rest, err := w.Mailboxes(w.ctx, first[len(first)-1].Mailbox.Address, 2)
+		rest, err := w.Mailboxes(w.ctx, mailbox.Filter{After: first[len(first)-1].Mailbox.Address, Limit: 2})
 		must(t, err)
 		if len(first) != 2 || len(rest) != 1 || first[0].Mailbox.Address != "a@example.org" || rest[0].Mailbox.Address != "c@example.org" {
 			t.Fatalf("got %v and %v", first, rest)
@@ -146,7 +146,7 @@ func mailboxes(t *testing.T, open func(*testing.T) *store.Store) {
 		if b := first[1]; b.State != mailbox.GrantActive || b.Verdict != mailbox.VerdictMatch || b.Display != "b@example.org" || !b.NextRefreshAt.Equal(noon().Add(time.Hour)) {
 			t.Errorf("got %+v", b)
 		}
-		if first[0].State != "" || first[0].Quarantined {
+		if first[0].State != "" || first[0].Quarantine != nil {
 			t.Errorf("got %+v", first[0])
 		}
 	})

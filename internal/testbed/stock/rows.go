@@ -85,13 +85,19 @@ func (f *filler) fillEvents() error {
 	if err != nil {
 		return err
 	}
-	return f.fill(f.Events, fmt.Sprintf(`INSERT INTO events (position, id, at, kind, mailbox_id, mailbox, actor_kind, actor_name, cause, text, remedy, data)
+	err = f.fill(f.Events, fmt.Sprintf(`INSERT INTO events (position, id, at, kind, mailbox_id, mailbox, actor_kind, actor_name, cause, text, remedy, data)
 		SELECT n.i + 2, %s, %s, %s, %s, %s, 'system', '', %s, %s, '', %s FROM n`,
 		id(events, "n.i"), f.when(f.Events),
 		cases(chosen, kind(event.FetchStopped), 50, kind(event.MessageReceived), 75, kind(event.GrantRefreshed), 85, kind(event.SubmissionAccepted), 95, kind(event.SubmissionSent),
 			97, kind(event.MailboxTested), 98, kind(event.GrantRefreshFailed), 99, kind(event.FetchResumed)),
 		id(mailboxes, about), address(about), cases(chosen, "'net.refused'", 99, "''"),
 		literal("Something happened to "+marker("a")+" as it does some hundred times a day.", "a", address(about)), data))
+	if err != nil {
+		return err
+	}
+	_, err = f.db.ExecContext(f.ctx, "INSERT INTO event_hours (hour, kind, number) SELECT at / 3600000000, kind, COUNT(*) FROM events WHERE true GROUP BY 1, 2 "+
+		"ON CONFLICT (hour, kind) DO UPDATE SET number = excluded.number")
+	return err
 }
 
 const body = "Good morning,\r\n\r\nthe printer on the second floor is out of paper again, and the one on the third floor prints everything twice.\r\n" +

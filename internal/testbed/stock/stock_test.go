@@ -6,6 +6,7 @@ import (
 
 	"github.com/mailgrant/mailgrant/internal/event"
 	"github.com/mailgrant/mailgrant/internal/fetch"
+	"github.com/mailgrant/mailgrant/internal/mailbox"
 	"github.com/mailgrant/mailgrant/internal/provider"
 	"github.com/mailgrant/mailgrant/internal/seal"
 	"github.com/mailgrant/mailgrant/internal/store"
@@ -46,7 +47,7 @@ func filled(t *testing.T, s *store.Store) {
 	if counts.Deliveries["pending"] == 0 || counts.Deliveries["parked"] == 0 {
 		t.Errorf("no delivery waits or none is parked: %v", counts.Deliveries)
 	}
-	boxes, err := s.Mailboxes(t.Context(), "", 1000)
+	boxes, err := s.Mailboxes(t.Context(), mailbox.Filter{Limit: 1000})
 	must(t, err)
 	if len(boxes) != 100 || boxes[3].Mailbox.ID != stock.MailboxID(3) || boxes[3].Mailbox.Address != stock.Address(3) {
 		t.Errorf("there are %d mailboxes; the fourth is %+v", len(boxes), boxes[min(3, len(boxes)-1)])
