@@ -30,8 +30,8 @@ type OverviewReads interface {
 	// Unsent gives, for each mailbox, the submissions that failed or expired since a
 	// time, the latest first.
 	Unsent(ctx context.Context, since time.Time, mailboxIDs []string, limit int) ([]Unsent, error)
-	// Undelivered gives the webhooks that are switched off or have put deliveries
-	// aside.
+	// Undelivered gives the webhooks that their receiver switched off, or that have
+	// put deliveries aside.
 	Undelivered(ctx context.Context) ([]Undelivered, error)
 	EventHours(ctx context.Context, from time.Time, kinds []event.Kind, mailboxIDs []string) ([]event.Hour, error)
 }
@@ -55,7 +55,7 @@ type Unsent struct {
 type Undelivered struct {
 	Webhook  string
 	Parked   int
-	Disabled string // why it was switched off; empty: it is on
+	Disabled string // why its receiver switched it off; empty: it did not
 }
 
 // MatterKind names a sort of matter, as the API spells it.

@@ -33,9 +33,9 @@ func (s *Store) Unsent(ctx context.Context, since time.Time, mailboxIDs []string
 func (s *Store) Undelivered(ctx context.Context) ([]diagnose.Undelivered, error) {
 	var webhooks []diagnose.Undelivered
 	err := s.rows(ctx, `
-		SELECT w.name, w.disabled, COALESCE(p.number, 0) FROM webhooks w
-		LEFT JOIN (SELECT webhook_id, COUNT(*) AS number FROM deliveries WHERE state = 'parked' GROUP BY webhook_id) p ON p.webhook_id = w.id
-		WHERE w.disabled <> '' OR p.number > 0 ORDER BY w.name`, nil, func(row scanner) error {
+		SELECT w.name, CASE WHEN w.disabled_by = 'receiver' THEN w.disabled ELSE '' END, COALESCE(p.number, 0) FROM webhooks w
+		LEFT JOIN (SELECT webhook_id, COUNT(*) AS number FROM deliveries WHERE state <> 'delivered' AND state = 'parked' GROUP BY webhook_id) p ON p.webhook_id = w.id
+		WHERE w.disabled_by = 'receiver' OR p.number > 0 ORDER BY w.name`, nil, func(row scanner) error {
 		var w diagnose.Undelivered
 		err := row.Scan(&w.Webhook, &w.Disabled, &w.Parked)
 		webhooks = append(webhooks, w)

@@ -16,7 +16,6 @@ CREATE INDEX watches_standing ON watches (mailbox_id, stopped_at);
 CREATE INDEX mailboxes_paused ON mailboxes (id) WHERE paused;
 CREATE INDEX mailboxes_standing ON mailboxes (id, paused, receives);
 CREATE INDEX submissions_unsent ON submissions (settled_at) WHERE state IN ('failed', 'expired');
-CREATE INDEX deliveries_parked ON deliveries (webhook_id) WHERE state = 'parked';
 
 -- How many events of each kind an hour had (hours since 1970), counted as they are written: an hour that is over does not change.
 CREATE TABLE event_hours (
