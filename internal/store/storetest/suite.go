@@ -22,13 +22,8 @@ import (
 func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 	for name, part := range map[string]func(*testing.T, func(*testing.T) *store.Store){
 		"grants": grants, "suspensions": suspensions, "providers": providers, "mailboxes": mailboxes, "links": links, "watches": watches, "messages": messages,
-<<<<<<< HEAD
 		"submissions": submissions, "acts on submissions": acts, "lists": lists, "deliveries": deliveries, "ledger": ledger, "timeline": timeline, "operators": operators, "sessions": sessions, "API keys": apiKeys, "secrets": secrets, "counts": counts, "calls": calls,
-		"standings": standings, "outages": outages, "hours": hours,
-=======
-		"submissions": submissions, "deliveries": deliveries, "ledger": ledger, "timeline": timeline, "operators": operators, "sessions": sessions, "API keys": apiKeys, "secrets": secrets, "counts": counts, "calls": calls,
 		"standings": standings, "outages": outages, "hours": hours, "attention": attention,
->>>>>>> 555619e (What could not be sent or delivered is found by index)
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
