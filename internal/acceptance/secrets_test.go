@@ -235,7 +235,7 @@ func (s *realSecrets) programs(t *testing.T) {
 	} {
 		s.ask(t, http.MethodGet, path, nil, nil)
 	}
-	for _, path := range []string{"/openapi.yaml", "/metrics", "/healthz", "/readyz"} {
+	for _, path := range []string{"/openapi.json", "/metrics", "/healthz", "/readyz"} {
 		s.try(t, http.MethodGet, path, nil, http.StatusOK)
 	}
 }

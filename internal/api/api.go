@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -92,8 +93,9 @@ type Options struct {
 // API serves /v1 and /openapi.json.
 type API struct {
 	Options
-	mux  *http.ServeMux
-	huma huma.API
+	mux       *http.ServeMux
+	huma      huma.API
+	described []byte // the OpenAPI document
 }
 
 // maxBody bounds a request; a message to send may be as large as Exchange's
@@ -106,7 +108,7 @@ const (
 )
 
 // New joins the API.
-func New(o Options) *API {
+func New(o Options) (*API, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -115,11 +117,11 @@ func New(o Options) *API {
 	}
 	a := &API{Options: o, mux: http.NewServeMux()}
 	config := huma.DefaultConfig("Mailgrant", o.Version)
-	config.OpenAPIPath = "/openapi"
-	config.DocsPath = ""
-	config.SchemasPath = ""
+	config.OpenAPIPath, config.DocsPath, config.SchemasPath = "", "", ""
 	config.CreateHooks = nil // no $schema members and no Link headers
-	config.Info.Description = "Connects applications to OAuth mailboxes: who may use which mailbox, access tokens, mail in and out, and why mail does not flow."
+	config.RejectUnknownQueryParameters = true
+	config.Info.Description = introduction
+	config.Tags = tags()
 	config.Servers = []*huma.Server{{URL: o.PublicURL}}
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"api_key": {Type: "http", Scheme: "bearer", Description: "An API key, mgk_…"}}
 	config.Security = []map[string][]string{{"api_key": {}}}
@@ -139,7 +141,13 @@ func New(o Options) *API {
 	a.deliveries()
 	a.apps()
 	a.operators()
-	return a
+	a.describeRefusals()
+	var err error
+	if a.described, err = a.document(); err != nil {
+		return nil, err
+	}
+	a.mux.HandleFunc("GET /openapi.json", a.serveDocument)
+	return a, nil
 }
 
 // ServeHTTP serves one call.
@@ -291,13 +299,31 @@ func (p Paging) limit() int {
 	return min(p.Limit, maxPage)
 }
 
+// paged cuts a page out of a list that is short enough to be read whole.
+func paged[T any](all Page[T], p Paging, key func(T) string) Page[T] {
+	if p.Cursor != "" {
+		at := slices.IndexFunc(all.Items, func(v T) bool { return key(v) == p.Cursor })
+		if at < 0 { // it is gone meanwhile
+			at = slices.IndexFunc(all.Items, func(v T) bool { return key(v) > p.Cursor }) - 1
+		}
+		if at < -1 {
+			at = len(all.Items) - 1
+		}
+		all.Items = all.Items[at+1:]
+	}
+	if len(all.Items) > p.limit() {
+		all.Items = all.Items[:p.limit()]
+		all.Next = key(all.Items[p.limit()-1])
+	}
+	return all
+}
+
 // register adds one operation with what all share.
 func register[I, O any](a *API, id, method, path, summary, tag string, h func(context.Context, *I) (*O, error), amend ...func(*huma.Operation)) {
 	op := huma.Operation{OperationID: id, Method: method, Path: path, Summary: summary, Tags: []string{tag}, MaxBodyBytes: maxBody, BodyReadTimeout: 30 * time.Second}
 	for _, f := range amend {
 		f(&op)
 	}
-	a.describe(&op)
 	if creates(&op) {
 		op.Middlewares = append(op.Middlewares, keepKey)
 		describeKey(&op)

@@ -49,7 +49,7 @@ type Renewal struct {
 func (a *API) apps() {
 	const tag = "Apps"
 	manage := func(ctx context.Context) error { return everywhere(caller(ctx)) }
-	register(a, "list-apps", http.MethodGet, "/v1/apps", "List programs and what they may do", tag, func(ctx context.Context, _ *struct{}) (*Out[Page[App]], error) {
+	register(a, "list-apps", http.MethodGet, "/v1/apps", "List programs and what they may do", tag, func(ctx context.Context, in *Paging) (*Out[Page[App]], error) {
 		if err := manage(ctx); err != nil {
 			return nil, err
 		}
@@ -58,7 +58,7 @@ func (a *API) apps() {
 		for _, k := range keys {
 			page.Items = append(page.Items, appOut(k, seal.Secret{}))
 		}
-		return &Out[Page[App]]{page}, err
+		return &Out[Page[App]]{paged(page, *in, func(v App) string { return v.Name })}, err
 	})
 	register(a, "create-app", http.MethodPost, "/v1/apps", "Make an API key for a program; it is shown this once", tag, func(ctx context.Context, in *struct{ Body App }) (*Out[App], error) {
 		if err := manage(ctx); err != nil {

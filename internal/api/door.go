@@ -46,11 +46,13 @@ func challenge(status int, brought bool) string {
 	return ""
 }
 
+const eventStream = "text/event-stream"
+
 // wantsStream reads an Accept header: whether it asks for server-sent events.
 func wantsStream(accept string) bool {
 	for part := range strings.SplitSeq(accept, ",") {
 		media, _, _ := strings.Cut(part, ";")
-		if strings.EqualFold(strings.TrimSpace(media), "text/event-stream") {
+		if strings.EqualFold(strings.TrimSpace(media), eventStream) {
 			return true
 		}
 	}
@@ -145,19 +147,6 @@ func bodyOf(in any) reflect.Value {
 	return reflect.ValueOf(in).Elem().FieldByName("Body")
 }
 
-// describe completes what the framework says of an operation: refusals are
-// problem documents, and streamed answers have media types.
-func (a *API) describe(op *huma.Operation) {
-	schema := a.huma.OpenAPI().Components.Schemas.Schema(typeOf[Problem](), true, "Problem")
-	if op.Responses == nil {
-		op.Responses = map[string]*huma.Response{}
-	}
-	op.Responses["default"] = &huma.Response{
-		Description: "A refusal: what is wrong, who acts, what to do",
-		Content:     map[string]*huma.MediaType{"application/problem+json": {Schema: schema}},
-	}
-}
-
 // produces says what a streamed answer is.
 func produces[T any](a *API, media ...string) func(*huma.Operation) {
 	return func(op *huma.Operation) {
@@ -165,7 +154,7 @@ func produces[T any](a *API, media ...string) func(*huma.Operation) {
 		for _, m := range media {
 			content[m] = &huma.MediaType{Schema: &huma.Schema{Type: "string"}}
 		}
-		if len(media) == 0 || media[0] == "text/event-stream" {
+		if len(media) == 0 || media[0] == eventStream {
 			content["application/json"] = &huma.MediaType{Schema: a.huma.OpenAPI().Components.Schemas.Schema(typeOf[T](), true, "")}
 		}
 		if op.Responses == nil {

@@ -25,7 +25,7 @@ type EventQuery struct {
 	Since     time.Time `query:"since" doc:"Only those of this moment and later."`
 	Until     time.Time `query:"until" doc:"Only those of before this moment."`
 	After     string    `query:"after" maxLength:"64" doc:"When following: only events after this id."`
-	Accept    string    `header:"Accept"`
+	Accept    string    `header:"Accept" hidden:"true"`
 	LastID    string    `header:"Last-Event-ID" maxLength:"64"`
 }
 
@@ -62,7 +62,7 @@ func (a *API) events() {
 				c.SetHeader("Content-Type", "application/json")
 				_ = json.NewEncoder(c.BodyWriter()).Encode(page)
 			}}, nil
-		}, produces[Page[event.Event]](a, "text/event-stream"))
+		}, produces[Page[event.Event]](a, eventStream))
 }
 
 func (a *API) eventFilter(ctx context.Context, in *EventQuery) (event.Filter, error) {
@@ -133,7 +133,7 @@ func (a *API) visible(ctx context.Context, address string, right access.Right) (
 // key ends, or the server is to end.
 func (a *API) follow(c huma.Context, f event.Filter) {
 	ctx := c.Context()
-	c.SetHeader("Content-Type", "text/event-stream")
+	c.SetHeader("Content-Type", eventStream)
 	w := c.BodyWriter()
 	var flush func() error
 	if rw, ok := w.(http.ResponseWriter); ok {

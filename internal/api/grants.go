@@ -73,7 +73,7 @@ func (a *API) grants() {
 		return &Empty{}, a.Connect.Links.Revoke(ctx, m.Address, caller(ctx).Actor)
 	})
 	register(a, "lend-token", http.MethodPost, "/v1/mailboxes/{address}/token", "Borrow an access token", tag, a.lendToken)
-	register(a, "rotate-keys", http.MethodPost, "/v1/keys/rotate", "Make a new sealing key and seal every stored secret anew", tag, func(ctx context.Context, _ *struct{}) (*Out[Rotation], error) {
+	register(a, "rotate-keys", http.MethodPost, "/v1/keys/rotate", "Make a new sealing key and seal every stored secret anew", "Server", func(ctx context.Context, _ *struct{}) (*Out[Rotation], error) {
 		if err := everywhere(caller(ctx)); err != nil {
 			return nil, err
 		}

@@ -57,7 +57,7 @@ func people(ctx context.Context) error { return caller(ctx).MayLookAfterOperator
 
 func (a *API) operators() {
 	const tag = "Operators"
-	register(a, "list-operators", http.MethodGet, "/v1/operators", "List operators (socket only)", tag, func(ctx context.Context, _ *struct{}) (*Out[Page[Operator]], error) {
+	register(a, "list-operators", http.MethodGet, "/v1/operators", "List operators (socket only)", tag, func(ctx context.Context, in *Paging) (*Out[Page[Operator]], error) {
 		if err := people(ctx); err != nil {
 			return nil, err
 		}
@@ -66,7 +66,7 @@ func (a *API) operators() {
 		for _, o := range all {
 			page.Items = append(page.Items, a.operatorOut(o))
 		}
-		return &Out[Page[Operator]]{page}, err
+		return &Out[Page[Operator]]{paged(page, *in, func(v Operator) string { return v.Name })}, err
 	})
 	register(a, "create-operator", http.MethodPost, "/v1/operators", "Invite an operator: add them, and make the one-time link with which they set a password (socket only)", tag, func(ctx context.Context, in *struct{ Body Operator }) (*Out[Operator], error) {
 		if err := people(ctx); err != nil {
@@ -115,7 +115,11 @@ func (a *API) setupLinks(tag string) {
 }
 
 func (a *API) sessions(tag string) {
-	register(a, "list-sessions", http.MethodGet, "/v1/operators/{name}/sessions", "List where an operator is signed in, the one used last first (socket only)", tag, func(ctx context.Context, in *ByOperator) (*Out[Page[Session]], error) {
+	register(a, "list-sessions", http.MethodGet, "/v1/operators/{name}/sessions", "List where an operator is signed in, the one used last first (socket only)", tag, func(ctx context.Context, in *struct {
+		ByOperator
+		Paging
+	},
+	) (*Out[Page[Session]], error) {
 		if err := people(ctx); err != nil {
 			return nil, err
 		}
@@ -124,7 +128,7 @@ func (a *API) sessions(tag string) {
 		for _, s := range all {
 			page.Items = append(page.Items, Session{ID: s.ID, SignedInAt: s.BeganAt, LastSeenAt: s.SeenAt, ExpiresAt: s.ExpiresAt, From: s.From, Browser: s.Browser})
 		}
-		return &Out[Page[Session]]{page}, err
+		return &Out[Page[Session]]{paged(page, in.Paging, func(v Session) string { return v.ID })}, err
 	})
 	register(a, "end-session", http.MethodDelete, "/v1/operators/{name}/sessions/{id}", "End a session of an operator; the next request in it has to sign in (socket only)", tag, func(ctx context.Context, in *struct {
 		ByOperator

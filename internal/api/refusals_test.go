@@ -121,7 +121,6 @@ func TestRefusals(t *testing.T) {
 		}
 	})
 	t.Run("no value comes back", func(t *testing.T) { s.noEcho(t) })
-	t.Run("the description", func(t *testing.T) { s.described(t, operations) })
 }
 
 func (a answer) refusedWith(t *testing.T, status int) {

@@ -118,7 +118,7 @@ func (a *API) providers() {
 		return &Out[Provider]{a.providerOut(r)}, nil
 	}
 	const tag = "Providers"
-	register(a, "list-providers", http.MethodGet, "/v1/providers", "List providers", tag, func(ctx context.Context, _ *struct{}) (*Out[Page[Provider]], error) {
+	register(a, "list-providers", http.MethodGet, "/v1/providers", "List providers", tag, func(ctx context.Context, in *Paging) (*Out[Page[Provider]], error) {
 		if err := manage(ctx); err != nil {
 			return nil, err
 		}
@@ -127,7 +127,7 @@ func (a *API) providers() {
 		for _, r := range rs {
 			page.Items = append(page.Items, a.providerOut(r))
 		}
-		return &Out[Page[Provider]]{page}, err
+		return &Out[Page[Provider]]{paged(page, *in, func(v Provider) string { return v.Name })}, err
 	})
 	register(a, "create-provider", http.MethodPost, "/v1/providers", "Add a provider", tag, func(ctx context.Context, in *struct{ Body Provider }) (*Out[Provider], error) {
 		return save(ctx, in.Body, connect.OnlyCreate)

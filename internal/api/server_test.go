@@ -34,6 +34,7 @@ type server struct {
 	dir   string
 	key   string // of a program that may do everything
 	stop  context.CancelFunc
+	http  *http.Client // holds every answer to the description
 	ahead atomic.Int64 // how far the server's clock is put forward
 }
 
@@ -51,7 +52,7 @@ func (s *server) clock() time.Time { return time.Now().Add(time.Duration(s.ahead
 
 func open(t *testing.T, settings ...string) *server {
 	t.Helper()
-	s := &server{}
+	s := &server{http: &http.Client{Transport: newContract(t)}}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	s.base = "http://localhost:" + strconv.Itoa(listener.Addr().(*net.TCPAddr).Port)
@@ -92,7 +93,7 @@ func (s *server) newKey(t *testing.T, name string, may []access.Right, mailboxes
 
 func (s *server) client(t *testing.T, key string) *client.Client {
 	t.Helper()
-	c, err := client.New(client.Options{Server: s.base, APIKey: key})
+	c, err := client.New(client.Options{Server: s.base, APIKey: key, Transport: s.http.Transport})
 	must(t, err)
 	t.Cleanup(c.Close)
 	return c

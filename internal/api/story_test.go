@@ -34,7 +34,7 @@ func (s *server) stream(t *testing.T, key, method, path string, headers ...strin
 	for i := 0; i+1 < len(headers); i += 2 {
 		r.Header.Set(headers[i], headers[i+1])
 	}
-	response, err := http.DefaultClient.Do(r)
+	response, err := s.http.Do(r)
 	must(t, err)
 	t.Cleanup(func() { _ = response.Body.Close() })
 	if response.StatusCode != 200 || response.Header.Get("Content-Type") != "text/event-stream" {

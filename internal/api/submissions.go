@@ -62,7 +62,7 @@ type SubmissionRequest struct {
 
 // SubmitInput is a submission as it comes in, as JSON or as a whole message.
 type SubmitInput struct {
-	ContentType string `header:"Content-Type"`
+	ContentType string `header:"Content-Type" hidden:"true"`
 	// IdempotencyKey is kept by the outbox until the submission's retention ends. The
 	// framework reads it into the input; package api describes it.
 	IdempotencyKey string `header:"Idempotency-Key" hidden:"true"`
@@ -81,7 +81,7 @@ func (a *API) submissions() {
 	register(a, "create-submission", http.MethodPost, "/v1/submissions", "Hand over a message for sending: JSON or message/rfc822", out, a.submit, answers(http.StatusAccepted), func(o *huma.Operation) {
 		o.MaxBodyBytes = maxMessage
 		o.BodyReadTimeout = 5 * time.Minute
-		schema := huma.SchemaFromType(a.huma.OpenAPI().Components.Schemas, typeOf[SubmissionRequest]())
+		schema := a.huma.OpenAPI().Components.Schemas.Schema(typeOf[SubmissionRequest](), true, "")
 		o.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
 			"application/json": {Schema: schema},
 			"message/rfc822":   {Schema: &huma.Schema{Type: "string", Format: "binary"}},

@@ -35,13 +35,13 @@ const testTime = 3 * time.Minute
 func typeOf[T any]() reflect.Type { return reflect.TypeFor[T]() }
 
 func (a *API) tests() {
-	register(a, "test-mailbox", http.MethodPost, "/v1/mailboxes/{address}/test", "Climb from the name look-up to the opened mailbox; with Accept: text/event-stream each rung as it is climbed", "Diagnosis", a.test, produces[TestResult](a, "text/event-stream"))
+	register(a, "test-mailbox", http.MethodPost, "/v1/mailboxes/{address}/test", "Climb from the name look-up to the opened mailbox; with Accept: text/event-stream each rung as it is climbed", "Diagnosis", a.test, produces[TestResult](a, eventStream))
 	register(a, "inspect-token", http.MethodPost, "/v1/inspect", "Whose token is this, for what, until when, and what is wrong with it", "Diagnosis", a.inspect)
 }
 
 func (a *API) test(ctx context.Context, in *struct {
 	ByAddress
-	Accept string       `header:"Accept"`
+	Accept string       `header:"Accept" hidden:"true"`
 	Body   *TestRequest `required:"false"`
 },
 ) (*huma.StreamResponse, error) {
@@ -69,7 +69,7 @@ func (a *API) test(ctx context.Context, in *struct {
 			flush = func() { _ = rc.Flush() }
 		}
 		if stream {
-			c.SetHeader("Content-Type", "text/event-stream")
+			c.SetHeader("Content-Type", eventStream)
 			flush()
 		}
 		result := TestResult{Rungs: []diagnose.Rung{}}

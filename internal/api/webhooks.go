@@ -67,7 +67,7 @@ func (a *API) webhooks() {
 		w, generated, err := a.Webhooks.Save(ctx, caller(ctx).Actor, input)
 		return a.webhookNow(ctx, w, generated, err)
 	}
-	register(a, "list-webhooks", http.MethodGet, "/v1/webhooks", "List webhooks", tag, func(ctx context.Context, _ *struct{}) (*Out[Page[Webhook]], error) {
+	register(a, "list-webhooks", http.MethodGet, "/v1/webhooks", "List webhooks", tag, func(ctx context.Context, in *Paging) (*Out[Page[Webhook]], error) {
 		if err := manage(ctx); err != nil {
 			return nil, err
 		}
@@ -80,7 +80,7 @@ func (a *API) webhooks() {
 		for _, w := range ws {
 			page.Items = append(page.Items, webhookOut(w, seal.Secret{}, standings[w.ID]))
 		}
-		return &Out[Page[Webhook]]{page}, err
+		return &Out[Page[Webhook]]{paged(page, *in, func(v Webhook) string { return v.Name })}, err
 	})
 	register(a, "create-webhook", http.MethodPost, "/v1/webhooks", "Add a webhook", tag, func(ctx context.Context, in *struct{ Body Webhook }) (*Out[Webhook], error) {
 		return save(ctx, in.Body, true)

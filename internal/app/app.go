@@ -231,11 +231,14 @@ func (a *App) faces(o Options, publicURL string) error {
 	if err != nil {
 		return err
 	}
-	calls := api.New(api.Options{
+	calls, err := api.New(api.Options{
 		Connect: a.Connect, Access: a.Access, Webhooks: a.Webhooks, Lender: a.Broker, Outbox: a.Outbox, Calls: a.Calls, Tester: a.Diagnose,
 		Inspector: diagnose.Inspector{Audiences: a.Diagnose.Audiences, Now: a.now}, Draining: a.draining, Keys: a, Reads: a.Store, TrustedProxies: a.cfg.TrustedProxies, PublicURL: publicURL,
 		Version: o.Version, Logger: a.log, Now: a.now,
 	})
+	if err != nil {
+		return err
+	}
 	a.handler = a.route(pages, calls)
 	return nil
 }

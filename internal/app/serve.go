@@ -54,7 +54,6 @@ func (a *App) route(pages, calls http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/v1/", calls)
 	mux.Handle("/openapi.json", calls)
-	mux.Handle("/openapi.yaml", calls)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte("ok\n"))
 	})

@@ -17,6 +17,9 @@ import (
 // Providers keeps providers and opens their registrations.
 type Providers struct{ needs Needs }
 
+// KindNames lists the kinds of provider that there are.
+func (p *Providers) KindNames() []string { return p.needs.KindNames }
+
 // When says what a Save may do.
 type When int
 
