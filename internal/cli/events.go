@@ -126,6 +126,9 @@ func by(a client.Actor) string {
 	case "operator":
 		return plain(" (operator " + a.Name + ")")
 	}
+	if a.Name == "" {
+		return " (somebody with the link)"
+	}
 	return plain(" (" + a.Name + ")")
 }
 

@@ -34,10 +34,15 @@ why, who has to act, and what they should do. Exit code 1 when a step failed.`,
 			if s.json {
 				err = s.print(result)
 			}
-			if err == nil && !result.OK {
+			switch {
+			case err != nil:
+				return err
+			case !result.OK:
 				return errReported
+			case !s.json:
+				s.say("%s", s.paint(good, "Everything works."))
 			}
-			return err
+			return nil
 		},
 	})
 	c.Flags().StringVar(&sendTo, "send-to", "", "send one real message to this `ADDRESS` at the end")

@@ -13,7 +13,7 @@ type mailboxFlags struct {
 
 	receive, mode, every string
 	folders              []string
-	send                 string
+	send, fallback       string
 	receiveAt, sendAt    serverFlags
 }
 
@@ -37,6 +37,7 @@ func (f *mailboxFlags) add(c *cobra.Command) {
 	flags.StringVar(&f.afterReceive, "after-receive", "", "what happens to a received message: `keep`, mark_seen, 'move: Folder' or delete")
 	f.receiveAt.add(c, "receive", "receiving")
 	flags.StringVar(&f.send, "send", "", "how mail is sent: `smtp` or none")
+	flags.StringVar(&f.fallback, "send-fallback", "", "how it is sent while that is shut: `graph` or none")
 	f.sendAt.add(c, "send", "sending")
 }
 
@@ -124,7 +125,12 @@ func (f *mailboxFlags) applySend(s *shell, cmd *cobra.Command, m *client.Mailbox
 		m.Send.Protocol = f.send
 	}
 	if m.Send == nil {
-		return refuseWithout(cmd, "send", f.sendAt.names("send"))
+		return refuseWithout(cmd, "send", append(f.sendAt.names("send"), "send-fallback"))
+	}
+	if cmd.Flags().Changed("send-fallback") {
+		if m.Send.Fallback = f.fallback; f.fallback == nothing {
+			m.Send.Fallback = ""
+		}
 	}
 	return f.sendAt.apply(s, cmd, "send", &m.Send.MailServer)
 }
