@@ -19,10 +19,10 @@ type App struct {
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
 
 	// APIKey comes once, from CreateApp, RenewApp, and a PutApp that added the app.
-	APIKey     string    `json:"api_key,omitempty"`
-	CreatedBy  string    `json:"created_by,omitempty"`
-	CreatedAt  time.Time `json:"created_at,omitzero"`
-	LastUsedAt time.Time `json:"last_used_at,omitzero"` // to the minute; zero: never
+	APIKey     string    `json:"api_key,omitempty" readOnly:"true"`
+	CreatedBy  string    `json:"created_by,omitempty" readOnly:"true"`
+	CreatedAt  time.Time `json:"created_at,omitzero" readOnly:"true"`
+	LastUsedAt time.Time `json:"last_used_at,omitzero" readOnly:"true"` // to the minute; zero: never
 }
 
 const appsPath = "/v1/apps"

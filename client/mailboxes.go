@@ -25,10 +25,10 @@ type Mailbox struct {
 	// AfterReceive is keep, mark_seen, "move: Folder" or delete.
 	AfterReceive string `json:"after_receive,omitempty"`
 
-	Paused    bool           `json:"paused,omitempty"`
-	Status    *MailboxStatus `json:"status,omitempty"`
-	CreatedAt time.Time      `json:"created_at,omitzero"`
-	UpdatedAt time.Time      `json:"updated_at,omitzero"`
+	Paused    bool           `json:"paused,omitempty" readOnly:"true"`
+	Status    *MailboxStatus `json:"status,omitempty" readOnly:"true"`
+	CreatedAt time.Time      `json:"created_at,omitzero" readOnly:"true"`
+	UpdatedAt time.Time      `json:"updated_at,omitzero" readOnly:"true"`
 }
 
 // MailboxStatus is where a mailbox stands. State is the worst that is true of it:

@@ -31,6 +31,8 @@ type Problem struct {
 	Retry    bool            `json:"retry,omitempty"`
 	Provider *ProviderDetail `json:"provider,omitempty"`
 	Errors   []FieldError    `json:"errors,omitempty"`
+	// Changes are those that Apply made before it stopped midway.
+	Changes []Change `json:"changes,omitempty"`
 	// RetryAfter is the wait that the server asked for; zero when it asked for none.
 	RetryAfter time.Duration `json:"-"`
 }

@@ -16,9 +16,9 @@ type Provider struct {
 	Cloud    string `json:"cloud,omitempty"`
 	Issuer   string `json:"issuer,omitempty"`
 	ClientID string `json:"client_id"`
-	// ClientSecrets are tried in order. Values go in and never come out; left out of
-	// a change, the stored ones stay.
-	ClientSecrets []ClientSecret `json:"client_secrets,omitempty"`
+	// ClientSecrets are tried in order. Values go in and never come out; nil in a
+	// change keeps the stored ones, an empty list removes them.
+	ClientSecrets []ClientSecret `json:"client_secrets,omitzero"`
 	// RedirectURI is empty for the server's own.
 	RedirectURI   string            `json:"redirect_uri,omitempty"`
 	Authorize     *Authorize        `json:"authorize,omitempty"`
@@ -27,9 +27,9 @@ type Provider struct {
 	IdentityClaim string            `json:"identity_claim,omitempty"`
 	Profiles      []Profile         `json:"profiles,omitempty"`
 
-	EffectiveRedirectURI string    `json:"effective_redirect_uri,omitempty"`
-	CreatedAt            time.Time `json:"created_at,omitzero"`
-	UpdatedAt            time.Time `json:"updated_at,omitzero"`
+	EffectiveRedirectURI string    `json:"effective_redirect_uri,omitempty" readOnly:"true"`
+	CreatedAt            time.Time `json:"created_at,omitzero" readOnly:"true"`
+	UpdatedAt            time.Time `json:"updated_at,omitzero" readOnly:"true"`
 }
 
 // ClientSecret is a client secret: a value for a new one, the id of a stored one

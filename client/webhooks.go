@@ -21,20 +21,20 @@ type Webhook struct {
 	CAPEM     string   `json:"ca_pem,omitempty"`
 
 	// Disabled says why nothing is delivered any more; empty: it is delivered.
-	Disabled   string    `json:"disabled,omitempty"`
-	DisabledBy string    `json:"disabled_by,omitempty"` // receiver or operator
-	DisabledAt time.Time `json:"disabled_at,omitzero"`
+	Disabled   string    `json:"disabled,omitempty" readOnly:"true"`
+	DisabledBy string    `json:"disabled_by,omitempty" readOnly:"true"` // receiver or operator
+	DisabledAt time.Time `json:"disabled_at,omitzero" readOnly:"true"`
 	// SignedWithBothUntil: after a rotation deliveries are signed with the
 	// previous secret too, until then.
-	SignedWithBothUntil time.Time `json:"signed_with_both_until,omitzero"`
+	SignedWithBothUntil time.Time `json:"signed_with_both_until,omitzero" readOnly:"true"`
 
-	Waiting         int       `json:"waiting,omitempty"` // deliveries that wait for their turn or the next attempt
-	WaitingSince    time.Time `json:"waiting_since,omitzero"`
-	Parked          int       `json:"parked,omitempty"` // deliveries that failed for a day
-	LastDeliveredAt time.Time `json:"last_delivered_at,omitzero"`
+	Waiting         int       `json:"waiting,omitempty" readOnly:"true"` // deliveries that wait for their turn or the next attempt
+	WaitingSince    time.Time `json:"waiting_since,omitzero" readOnly:"true"`
+	Parked          int       `json:"parked,omitempty" readOnly:"true"` // deliveries that failed for a day
+	LastDeliveredAt time.Time `json:"last_delivered_at,omitzero" readOnly:"true"`
 
-	CreatedAt time.Time `json:"created_at,omitzero"`
-	UpdatedAt time.Time `json:"updated_at,omitzero"`
+	CreatedAt time.Time `json:"created_at,omitzero" readOnly:"true"`
+	UpdatedAt time.Time `json:"updated_at,omitzero" readOnly:"true"`
 }
 
 const webhooksPath = "/v1/webhooks"

@@ -38,22 +38,11 @@ func newKey() (seal.Secret, []byte, error) {
 
 // CreateAPIKey makes a key and gives its secret, which is shown this once.
 func (a *Access) CreateAPIKey(ctx context.Context, by event.Actor, r KeyRequest) (APIKey, seal.Secret, error) {
-	now := a.now()
-	if err := r.check(now, APIKey{}); err != nil {
-		return APIKey{}, seal.Secret{}, err
-	}
-	secret, h, err := newKey()
+	d, err := a.draft(by, r, APIKey{})
 	if err != nil {
 		return APIKey{}, seal.Secret{}, err
 	}
-	k := APIKey{
-		ID: event.NewID(), Name: r.Name, Hash: h, May: r.May, Mailboxes: r.Mailboxes, Networks: r.Networks, CreatedBy: by.Name, CreatedAt: now, ExpiresAt: r.ExpiresAt,
-	}
-	e := about(k, event.New(now, event.APIKeyCreated, by, fmt.Sprintf("The API key %s was made.", k.Name)))
-	if err := a.need.Keys.CreateAPIKey(ctx, k, e); err != nil {
-		return APIKey{}, seal.Secret{}, err
-	}
-	return k, secret, nil
+	return d.Save(ctx)
 }
 
 // about adds to an event what a key may do.
@@ -78,18 +67,35 @@ func join[S ~string](items []S) string {
 	return strings.Join(words, ", ")
 }
 
+// KeyDraft is a checked API key that waits to be saved.
+type KeyDraft struct {
+	IsNew  bool
+	Fields []string // what changes in one that exists, as documents spell it
+	save   func(context.Context) (APIKey, seal.Secret, error)
+}
+
+// Save makes the key, whose secret it gives, or changes what the one that exists
+// may do. One that somebody else changed since it was looked at is
+// "api_key.changed" (Conflict).
+func (d KeyDraft) Save(ctx context.Context) (APIKey, seal.Secret, error) { return d.save(ctx) }
+
+// CheckAPIKey finds every mistake in a key, and what saving it would change.
+func (a *Access) CheckAPIKey(ctx context.Context, by event.Actor, r KeyRequest) (KeyDraft, error) {
+	stored, err := a.need.Keys.APIKey(ctx, r.Name)
+	if err != nil && fault.KindOf(err) != fault.NotFound {
+		return KeyDraft{}, err
+	}
+	return a.draft(by, r, stored)
+}
+
 // PutAPIKey makes the key of this name, whose secret it gives, or changes what
 // the one that exists may do; its secret stays and is not shown.
 func (a *Access) PutAPIKey(ctx context.Context, by event.Actor, r KeyRequest) (APIKey, seal.Secret, error) {
-	stored, err := a.need.Keys.APIKey(ctx, r.Name)
-	if err != nil && fault.KindOf(err) != fault.NotFound {
+	d, err := a.CheckAPIKey(ctx, by, r)
+	if err != nil {
 		return APIKey{}, seal.Secret{}, err
 	}
-	if err != nil {
-		return a.CreateAPIKey(ctx, by, r)
-	}
-	k, err := a.change(ctx, by, r, stored)
-	return k, seal.Secret{}, err
+	return d.Save(ctx)
 }
 
 // ChangeAPIKey changes what a key may do, where, and until when.
@@ -98,39 +104,67 @@ func (a *Access) ChangeAPIKey(ctx context.Context, by event.Actor, r KeyRequest)
 	if err != nil {
 		return APIKey{}, err
 	}
-	return a.change(ctx, by, r, stored)
+	d, err := a.draft(by, r, stored)
+	if err != nil {
+		return APIKey{}, err
+	}
+	k, _, err := d.Save(ctx)
+	return k, err
 }
 
-func (a *Access) change(ctx context.Context, by event.Actor, r KeyRequest, stored APIKey) (APIKey, error) {
-	now := a.now()
-	if err := r.check(now, stored); err != nil {
-		return APIKey{}, err
+// draft checks a key against the stored one; zero: it is to be made.
+func (a *Access) draft(by event.Actor, r KeyRequest, stored APIKey) (KeyDraft, error) {
+	if err := r.check(a.now(), stored); err != nil {
+		return KeyDraft{}, err
+	}
+	if stored.ID == "" {
+		return KeyDraft{IsNew: true, save: func(ctx context.Context) (APIKey, seal.Secret, error) { return a.create(ctx, by, r) }}, nil
 	}
 	k := stored
 	k.May, k.Mailboxes, k.Networks, k.ExpiresAt = r.May, r.Mailboxes, r.Networks, r.ExpiresAt
-	var changed []string
+	var d KeyDraft
+	var words []string
 	for _, part := range []struct {
-		name string
-		same bool
+		field, word string
+		same        bool
 	}{
-		{"rights", slices.Equal(k.May, stored.May)},
-		{"mailboxes", slices.Equal(k.Mailboxes, stored.Mailboxes)},
-		{"networks", slices.Equal(k.Networks, stored.Networks)},
-		{"end", k.ExpiresAt.Equal(stored.ExpiresAt)},
+		{"may", "rights", slices.Equal(k.May, stored.May)},
+		{"mailboxes", "mailboxes", slices.Equal(k.Mailboxes, stored.Mailboxes)},
+		{"networks", "networks", slices.Equal(k.Networks, stored.Networks)},
+		{"expires_at", "end", k.ExpiresAt.Equal(stored.ExpiresAt)},
 	} {
 		if !part.same {
-			changed = append(changed, part.name)
+			d.Fields, words = append(d.Fields, part.field), append(words, part.word)
 		}
 	}
-	if len(changed) == 0 {
-		return stored, nil
+	d.save = func(ctx context.Context) (APIKey, seal.Secret, error) {
+		if len(words) == 0 {
+			return stored, seal.Secret{}, nil
+		}
+		text := fmt.Sprintf("The API key %s was changed: %s.", k.Name, strings.Join(words, ", "))
+		if err := a.need.Keys.ChangeAPIKey(ctx, stored, k, about(k, event.New(a.now(), event.APIKeyUpdated, by, text))); err != nil {
+			return APIKey{}, seal.Secret{}, err
+		}
+		a.forgetKeys()
+		return k, seal.Secret{}, nil
 	}
-	text := fmt.Sprintf("The API key %s was changed: %s.", k.Name, strings.Join(changed, ", "))
-	if err := a.need.Keys.ChangeAPIKey(ctx, k, about(k, event.New(now, event.APIKeyUpdated, by, text))); err != nil {
-		return APIKey{}, err
+	return d, nil
+}
+
+func (a *Access) create(ctx context.Context, by event.Actor, r KeyRequest) (APIKey, seal.Secret, error) {
+	now := a.now()
+	secret, h, err := newKey()
+	if err != nil {
+		return APIKey{}, seal.Secret{}, err
 	}
-	a.forgetKeys()
-	return k, nil
+	k := APIKey{
+		ID: event.NewID(), Name: r.Name, Hash: h, May: r.May, Mailboxes: r.Mailboxes, Networks: r.Networks, CreatedBy: by.Name, CreatedAt: now, ExpiresAt: r.ExpiresAt,
+	}
+	e := about(k, event.New(now, event.APIKeyCreated, by, fmt.Sprintf("The API key %s was made.", k.Name)))
+	if err := a.need.Keys.CreateAPIKey(ctx, k, e); err != nil {
+		return APIKey{}, seal.Secret{}, err
+	}
+	return k, secret, nil
 }
 
 // RenewAPIKey gives a key a new secret, shown this once; the old one ends at

@@ -146,8 +146,9 @@ type KeyStore interface {
 	APIKey(ctx context.Context, name string) (APIKey, error)         // "api_key.unknown" (NotFound)
 	APIKeyByHash(ctx context.Context, hash []byte) (APIKey, error)   // "api_key.unknown" (NotFound)
 	CreateAPIKey(ctx context.Context, k APIKey, e event.Event) error // "api_key.exists" (Conflict)
-	// ChangeAPIKey saves what a key may do, where, and until when; "api_key.unknown" (NotFound).
-	ChangeAPIKey(ctx context.Context, k APIKey, e event.Event) error
+	// ChangeAPIKey saves what a key may do, where, and until when, where that is
+	// still as was has it; "api_key.unknown" (NotFound), "api_key.changed" (Conflict).
+	ChangeAPIKey(ctx context.Context, was, k APIKey, e event.Event) error
 	// RenewAPIKey puts a new hash and end into k, where its hash is still the old
 	// one; "api_key.renewed" (Conflict).
 	RenewAPIKey(ctx context.Context, k APIKey, old []byte, e event.Event) error

@@ -9,6 +9,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -140,6 +141,7 @@ func New(o Options) (*API, error) {
 	a.webhooks()
 	a.deliveries()
 	a.apps()
+	a.declared()
 	a.operators()
 	a.describeRefusals()
 	var err error
@@ -331,6 +333,9 @@ func register[I, O any](a *API, id, method, path, summary, tag string, h func(co
 	h = once(a, &op, h)
 	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := h(ctx, in)
+		if p, ok := errors.AsType[*Problem](err); ok {
+			return nil, p
+		}
 		if err != nil {
 			return nil, a.problem(ctx, withoutValues(err, bodyOf(in)))
 		}

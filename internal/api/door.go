@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -74,6 +75,10 @@ func withoutValues(err error, body reflect.Value) error {
 		return err
 	}
 	said := stringsOf(body, nil)
+	if named, ok := body.Interface().(interface{ names() []string }); ok {
+		names := named.names()
+		said = slices.DeleteFunc(said, func(s string) bool { return slices.Contains(names, s) })
+	}
 	var clean []error
 	for _, f := range fault.All(err) {
 		if f.Kind == fault.Invalid {

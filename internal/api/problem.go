@@ -28,6 +28,8 @@ type Problem struct {
 	Retry    bool          `json:"retry,omitempty" doc:"Mailgrant tries again by itself."`
 	Provider *fault.Detail `json:"provider,omitempty"`
 	Errors   []FieldError  `json:"errors,omitempty" doc:"Every fault of the document, where it has several."`
+	// Changes are those that were made before a document stopped being carried out.
+	Changes []AppliedChange `json:"changes,omitempty" doc:"Of apply, where it stopped midway: what was done."`
 
 	retryAfter time.Duration
 }

@@ -53,6 +53,14 @@ func (a *API) webhookNow(ctx context.Context, w webhook.Webhook, generated seal.
 	return &Out[Webhook]{webhookOut(w, generated, all[w.ID])}, err
 }
 
+func (w Webhook) input() webhook.Input {
+	in := webhook.Input{Name: w.Name, URL: w.URL, Secret: seal.NewSecret(w.Secret), Mailboxes: w.Mailboxes, CAPEM: w.CAPEM}
+	for _, e := range w.Events {
+		in.Events = append(in.Events, event.Pattern(e))
+	}
+	return in
+}
+
 func (a *API) webhooks() {
 	const tag = "Webhooks"
 	manage := func(ctx context.Context) error { return everywhere(caller(ctx)) }
@@ -60,10 +68,8 @@ func (a *API) webhooks() {
 		if err := manage(ctx); err != nil {
 			return nil, err
 		}
-		input := webhook.Input{Name: in.Name, URL: in.URL, Secret: seal.NewSecret(in.Secret), Mailboxes: in.Mailboxes, CAPEM: in.CAPEM, OnlyNew: onlyNew}
-		for _, e := range in.Events {
-			input.Events = append(input.Events, event.Pattern(e))
-		}
+		input := in.input()
+		input.OnlyNew = onlyNew
 		w, generated, err := a.Webhooks.Save(ctx, caller(ctx).Actor, input)
 		return a.webhookNow(ctx, w, generated, err)
 	}

@@ -12,7 +12,7 @@ import (
 var floors = [][]string{
 	0: {"message", "oauth", "sasl", "seal", "event", "fault", "egress", "work"},
 	1: {"mailbox", "provider", "protocol", "config"},
-	2: {"access", "connect", "broker", "diagnose", "fetch", "idempotency", "outbox", "relay", "webhook"},
+	2: {"access", "connect", "broker", "declare", "diagnose", "fetch", "idempotency", "outbox", "relay", "webhook"},
 	3: {"store", "provider/*", "protocol/*"},
 	4: {"api", "web"},
 	5: {"app"},

@@ -50,6 +50,8 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 // conclude reports what went wrong, if anything did, and gives the exit code.
 func (s *shell) conclude(ran *cobra.Command, err error) int {
 	var usage *usageError
+	var file *mistakenFile
+	var trouble troubled
 	switch {
 	case err == nil:
 		return exitOK
@@ -58,6 +60,12 @@ func (s *shell) conclude(ran *cobra.Command, err error) int {
 	case errors.As(err, &usage):
 		s.tellUsage(ran, usage)
 		return exitUsage
+	case errors.As(err, &trouble):
+		s.conclude(ran, trouble.error)
+		return exitUsage
+	case errors.As(err, &file):
+		s.tellMistakes(file)
+		return exitFailed
 	}
 	s.tell(err)
 	return exitFailed
@@ -137,7 +145,7 @@ Then, on the same host:            mailgrant operator setup`,
 		commands  []*cobra.Command
 	}{
 		{"run", "Running it:", []*cobra.Command{s.demo(), s.serve(), s.sandbox()}},
-		{"resources", "What it knows:", []*cobra.Command{s.providers(), s.mailboxes(), s.webhooks(), s.apps(), s.operators()}},
+		{"resources", "What it knows:", []*cobra.Command{s.providers(), s.mailboxes(), s.webhooks(), s.apps(), s.operators(), s.apply(), s.diff(), s.export()}},
 		{"connect", "Authorising a mailbox:", []*cobra.Command{s.authorize(), s.revoke(), s.pause(), s.resume()}},
 		{"look", "Why does mail not flow?", []*cobra.Command{s.status(), s.test(), s.inspect(), s.events()}},
 		{"use", "Using a mailbox:", []*cobra.Command{s.token(), s.send(), s.messages(), s.submissions()}},

@@ -305,6 +305,12 @@ func isGroup(name string) bool {
 	return false
 }
 
+// Known reports whether there is a setting of this name, or a group of some.
+func Known(name string) bool {
+	_, is := find(name)
+	return is || isGroup(name)
+}
+
 // nearest gives the setting that was probably meant; empty when nothing is near.
 func nearest(name string) string {
 	var names []string

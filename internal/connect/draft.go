@@ -58,10 +58,13 @@ func changedFields(old, next any) []string {
 	return differences("", a, b)
 }
 
-// spellings are members whose name in a document is another one.
+// spelling is a member's name in a document, where that is another one.
 func spelling(name string) string {
-	if name == "every_ns" {
+	switch name {
+	case "every_ns":
 		return "every"
+	case "prompt":
+		return "authorize.prompt"
 	}
 	return name
 }

@@ -127,14 +127,20 @@ func (p Pattern) Matches(k Kind) bool {
 
 // Check reports whether the pattern can match any kind at all.
 func (p Pattern) Check() error {
+	var words []string
 	for _, k := range Kinds() {
 		if p.Matches(k.Kind) {
 			return nil
 		}
+		family, _, _ := strings.Cut(string(k.Kind), ".")
+		words = append(words, string(k.Kind), family+".*")
+	}
+	remedy := "Use a name from the list of events, a family such as submission.*, or *."
+	if near := fault.Nearest(string(p), words); near != "" {
+		remedy = "Did you mean " + near + "? " + remedy
 	}
 	return &fault.Error{
 		ID: "event.unknown_kind", Kind: fault.Invalid, Field: "events",
-		Text: fmt.Sprintf("No event is called %q.", string(p)), Who: []fault.Who{fault.Operator},
-		Remedy: "Use a name from the list of events, a family such as submission.*, or *.",
+		Text: fmt.Sprintf("No event is called “%s”.", fault.Shorten(string(p), 60)), Who: []fault.Who{fault.Operator}, Remedy: remedy,
 	}
 }

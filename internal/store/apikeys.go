@@ -84,15 +84,25 @@ func (s *Store) DeleteAPIKey(ctx context.Context, name string, e event.Event) er
 }
 
 // ChangeAPIKey implements access.KeyStore.
-func (s *Store) ChangeAPIKey(ctx context.Context, k access.APIKey, e event.Event) error {
+func (s *Store) ChangeAPIKey(ctx context.Context, was, k access.APIKey, e event.Event) error {
 	return s.change(ctx, "change the API key", func(t *tx) error {
-		n, err := t.exec("UPDATE api_keys SET may = $2, mailboxes = $3, networks = $4, expires_at = $5 WHERE id = $1",
-			k.ID, list(k.May), list(k.Mailboxes), list(k.Networks), stamp(k.ExpiresAt))
+		n, err := t.exec(`
+			UPDATE api_keys SET may = $2, mailboxes = $3, networks = $4, expires_at = $5
+			WHERE id = $1 AND may = $6 AND mailboxes = $7 AND networks = $8 AND expires_at = $9`,
+			k.ID, list(k.May), list(k.Mailboxes), list(k.Networks), stamp(k.ExpiresAt),
+			list(was.May), list(was.Mailboxes), list(was.Networks), stamp(was.ExpiresAt))
 		if err != nil {
 			return err
 		}
 		if n == 0 {
-			return noAPIKey()
+			var there bool
+			if err := t.row("SELECT EXISTS (SELECT 1 FROM api_keys WHERE id = $1)", k.ID).Scan(&there); err != nil {
+				return err
+			}
+			if !there {
+				return noAPIKey()
+			}
+			return conflict("api_key.changed", "Somebody else changed the API key "+k.Name+" in the meantime.", "Read it again and repeat the change.")
 		}
 		return t.addEvents(e)
 	})

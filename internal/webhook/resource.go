@@ -42,48 +42,11 @@ func invalid(field, text, remedy string) error {
 // switched off stays so, but for one whose receiver answered 410 and that now
 // has another URL.
 func (w *Webhooks) Save(ctx context.Context, by event.Actor, in Input) (Webhook, seal.Secret, error) {
-	if err := w.check(&in); err != nil {
-		return Webhook{}, seal.Secret{}, err
-	}
-	now := w.now()
-	present, err := w.store.Webhook(ctx, in.Name)
-	isNew := err != nil && fault.KindOf(err) == fault.NotFound
-	if err != nil && !isNew {
-		return Webhook{}, seal.Secret{}, err
-	}
-	if in.OnlyNew && !isNew {
-		return Webhook{}, seal.Secret{}, &fault.Error{
-			ID: "webhook.exists", Kind: fault.Conflict, Field: "name", Who: []fault.Who{fault.Operator},
-			Text: fmt.Sprintf("There is a webhook called %s already.", in.Name), Remedy: "Choose another name, or change the one that exists.",
-		}
-	}
-	next := present
-	next.Name, next.URL, next.Events, next.Mailboxes, next.CAPEM = in.Name, in.URL, in.Events, in.Mailboxes, in.CAPEM
-	kind, verb := event.WebhookUpdated, "changed"
-	if isNew {
-		next.ID, next.CreatedAt = event.NewID(), now
-		kind, verb = event.WebhookCreated, "added"
-	}
-	generated, changed, err := w.takeSecret(&next, in.Secret)
+	d, err := w.Check(ctx, by, in)
 	if err != nil {
 		return Webhook{}, seal.Secret{}, err
 	}
-	if !isNew && !changed && sameReceiver(present, next) && slices.Equal(present.Events, next.Events) && slices.Equal(present.Mailboxes, next.Mailboxes) {
-		return present, seal.Secret{}, nil
-	}
-	if present.DisabledBy == ByReceiver && present.URL != next.URL {
-		next.Disabled, next.DisabledBy, next.DisabledAt = "", "", time.Time{}
-	}
-	next.Version, next.UpdatedAt = present.Version+1, now
-	e := event.New(now, kind, by, fmt.Sprintf("The webhook %s was %s.", in.Name, verb)).With("webhook", in.Name)
-	afresh := !isNew && next.Disabled == "" && !sameReceiver(present, next)
-	if err := w.store.SaveWebhook(ctx, Saving{Webhook: next, IfVersion: present.Version, Afresh: afresh, Event: e}); err != nil {
-		return Webhook{}, seal.Secret{}, err
-	}
-	if afresh {
-		w.sweep(ctx)
-	}
-	return next, generated, nil
+	return d.Save(ctx)
 }
 
 // sameReceiver reports that deliveries reach the same place in the same way.
@@ -136,42 +99,52 @@ func newSigningSecret() (seal.Secret, error) {
 	return seal.NewSecret("whsec_" + base64.StdEncoding.EncodeToString(b)), nil
 }
 
+// check finds every mistake, and brings the addresses into the form in which they
+// are kept.
 func (w *Webhooks) check(in *Input) error {
+	var mistakes []error
+	add := func(err error) { mistakes = append(mistakes, err) }
 	if !webhookName.MatchString(in.Name) {
-		return invalid("name", "This is not a usable name.", "Use up to 64 small letters, digits, and . _ -, beginning with a letter or digit.")
+		add(invalid("name", "This is not a usable name.", "Use up to 64 small letters, digits, and . _ -, beginning with a letter or digit."))
 	}
-	if err := w.checkURL(in.URL); err != nil {
-		return err
-	}
-	if s := in.Secret.Reveal(); s != "" {
-		if _, err := signingKey(in.Secret); err != nil {
-			return err
-		}
+	add(w.checkURL(in.URL))
+	if !in.Secret.IsZero() {
+		_, err := signingKey(in.Secret)
+		add(err)
 	}
 	if len(in.Events) == 0 {
-		return invalid("events", "The webhook asks for no events.", "Name kinds such as message.received, a family such as submission.*, or *.")
+		add(invalid("events", "The webhook asks for no events.", "Name kinds such as message.received, a family such as submission.*, or *."))
 	}
 	for i, p := range in.Events {
 		if err := p.Check(); err != nil {
-			f := *fault.Of(err)
-			f.Field = fmt.Sprintf("events[%d]", i)
-			return &f
+			add(inField(err, fmt.Sprintf("events[%d]", i)))
 		}
 	}
 	in.Mailboxes = slices.Clone(in.Mailboxes)
 	for i, m := range in.Mailboxes {
+		field := fmt.Sprintf("mailboxes[%d]", i)
 		address, err := message.Address(m)
-		if err != nil {
-			return invalid(fmt.Sprintf("mailboxes[%d]", i), fault.Of(err).Text, fault.Of(err).Remedy)
+		switch {
+		case err != nil:
+			add(invalid(field, fault.Of(err).Text, fault.Of(err).Remedy))
+		case slices.Contains(in.Mailboxes[:i], address):
+			add(invalid(field, fmt.Sprintf("The address %s stands here twice.", address), "Name each mailbox once."))
+		default:
+			in.Mailboxes[i] = address
 		}
-		in.Mailboxes[i] = address
 	}
 	if in.CAPEM != "" {
 		if _, err := egress.Roots([]byte(in.CAPEM)); err != nil {
-			return invalid("ca_pem", fault.Of(err).Text, fault.Of(err).Remedy)
+			add(invalid("ca_pem", fault.Of(err).Text, fault.Of(err).Remedy))
 		}
 	}
-	return nil
+	return fault.Join(mistakes...)
+}
+
+func inField(err error, field string) error {
+	f := *fault.Of(err)
+	f.Field = field
+	return &f
 }
 
 // checkURL refuses at once what the guard would refuse at every delivery, so

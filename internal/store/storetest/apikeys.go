@@ -55,13 +55,15 @@ func apiKeys(t *testing.T, open func(*testing.T) *store.Store) {
 	t.Run("what it may do is changed, and its value stays", func(t *testing.T) {
 		w := newWorld(t, open)
 		k := key(w)
+		was := k
 		k.May, k.Mailboxes, k.Networks, k.ExpiresAt = []access.Right{access.Token}, nil, nil, time.Time{}
-		must(t, w.ChangeAPIKey(w.ctx, k, happened(event.APIKeyUpdated)))
+		must(t, w.ChangeAPIKey(w.ctx, was, k, happened(event.APIKeyUpdated)))
 		if stored, err := w.APIKeyByHash(w.ctx, hashed("key")); err != nil || len(stored.Mailboxes)+len(stored.Networks) > 0 || !stored.ExpiresAt.IsZero() || cmp.Diff(k.May, stored.May) != "" {
 			t.Errorf("%+v, %v", stored, err)
 		}
+		wantFault(t, w.ChangeAPIKey(w.ctx, was, k, happened(event.APIKeyUpdated)), "api_key.changed", fault.Conflict)
 		k.ID = event.NewID()
-		wantFault(t, w.ChangeAPIKey(w.ctx, k, happened(event.APIKeyUpdated)), "api_key.unknown", fault.NotFound)
+		wantFault(t, w.ChangeAPIKey(w.ctx, k, k, happened(event.APIKeyUpdated)), "api_key.unknown", fault.NotFound)
 		if n := w.events(event.APIKeyUpdated); n != 1 {
 			t.Errorf("%d events", n)
 		}
