@@ -131,6 +131,9 @@ func (w *Webhooks) call(ctx context.Context, h Webhook, id string, body []byte, 
 	}
 	req.Header = Headers(id, now)
 	req.Header.Set(standardwebhooks.HeaderWebhookSignature, signature)
+	// The receiver drops doubles by the ID. So net/http may repeat the call where the
+	// connection it kept turns out to be closed; a nil value is not sent.
+	req.Header["Idempotency-Key"] = nil
 	client, err := w.client(h)
 	if err != nil {
 		return outcome{err: err}

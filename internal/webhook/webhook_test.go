@@ -44,6 +44,11 @@ type room struct {
 	key   seal.Secret
 }
 
+// loopback is a guard that lets the tests' receivers be reached.
+func loopback() *egress.Guard {
+	return &egress.Guard{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
+}
+
 func (r *room) open(owner string, guard *egress.Guard) *webhook.Webhooks {
 	return webhook.New(webhook.Options{Store: r.store, Keys: r.keys, Guard: guard, Owner: owner, Now: func() time.Time { return r.now }})
 }
@@ -63,7 +68,7 @@ func newRoom(t *testing.T, answer http.HandlerFunc) *room {
 		r.to.answer(w, q)
 	}))
 	t.Cleanup(r.to.Close)
-	r.Webhooks = r.open("a", &egress.Guard{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	r.Webhooks = r.open("a", loopback())
 	r.hook, r.key, err = r.Save(t.Context(), event.System(), webhook.Input{Name: "desk", URL: r.to.URL, Events: []event.Pattern{"message.*", "webhook.*"}})
 	if err != nil || !strings.HasPrefix(r.key.Reveal(), "whsec_") {
 		t.Fatalf("the secret is not shown: %v", err)
@@ -158,7 +163,7 @@ func TestDrain_WaitsAndParks(t *testing.T) {
 		t.Fatalf("Retry-After was not kept: %q", got)
 	}
 	r.now = r.now.Add(time.Hour)
-	r.Webhooks = r.open("b", &egress.Guard{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}) // a new process
+	r.Webhooks = r.open("b", loopback()) // a new process
 	r.drain(t)
 	if got := r.texts(t); got != "0 0" || r.to.heads[0].Get("webhook-id") != r.to.heads[1].Get("webhook-id") {
 		t.Fatalf("the retry is another delivery: %q", got)
@@ -188,8 +193,17 @@ func TestDrain_AnswersThatEndIt(t *testing.T) {
 		r.happen(t, 2)
 		r.drain(t)
 		w, err := r.Get(t.Context(), "desk")
-		if err != nil || w.Disabled == "" || r.texts(t) != "0" || r.count(t, event.WebhookDisabled) != 1 {
+		if err != nil || w.Disabled == "" || w.DisabledBy != webhook.ByReceiver || r.texts(t) != "0" || r.count(t, event.WebhookDisabled) != 1 {
 			t.Errorf("got %+v, %v", w, err)
+		}
+		// Once it is there again, the one it would not have comes first.
+		r.to.answer = status(200)
+		if w, err = r.Enable(t.Context(), event.System(), "desk"); err != nil || w.Disabled != "" {
+			t.Fatalf("got %+v, %v", w, err)
+		}
+		r.drain(t)
+		if got := r.texts(t); got != "0 0 1" || r.count(t, event.WebhookEnabled) != 1 {
+			t.Errorf("got %q", got)
 		}
 	})
 	t.Run("redirects are not followed", func(t *testing.T) {
@@ -201,6 +215,10 @@ func TestDrain_AnswersThatEndIt(t *testing.T) {
 		r.drain(t)
 		if got := r.texts(t); got != "0" {
 			t.Errorf("got %q", got)
+		}
+		all := r.about(t, "desk", webhook.Filter{})
+		if len(all) != 1 || len(all[0].Delivery.Tries) != 1 || !strings.Contains(all[0].Delivery.LastError, "redirects are not followed") {
+			t.Errorf("got %+v", all)
 		}
 	})
 	t.Run("a private network is refused when dialling", func(t *testing.T) {
@@ -232,7 +250,7 @@ func TestDrain_TwoOwnersDeliverEachOnceInOrder(t *testing.T) {
 	t.Parallel()
 	r := newRoom(t, status(200))
 	r.happen(t, 8)
-	other := r.open("b", &egress.Guard{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	other := r.open("b", loopback())
 	var both sync.WaitGroup
 	for _, w := range []*webhook.Webhooks{r.Webhooks, other} {
 		both.Go(func() {
