@@ -23,6 +23,9 @@ func TestInChromium(t *testing.T) {
 		{"sign-in", signInPages},
 		{"mailboxes", mailboxPages},
 		{"keyboard", keyboard},
+		{"apps", appPages},
+		{"people", peoplePages},
+		{"people without scripts", peopleWithoutScripts},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			t.Parallel()

@@ -83,7 +83,7 @@ func (s *shell) operatorCreate() *cobra.Command {
 	return s.withJSON(&cobra.Command{
 		Use: "create NAME", Short: "Invite an operator: print the one-time link with which they set a password", Args: arguments("NAME"),
 		Long: `Adds an operator and prints, this once, the link with which they set a password.
-Send it to them over a way that only they can read.`,
+Send it to them where only they can read it.`,
 		Example: "  mailgrant operator create anna",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := s.client()
@@ -95,7 +95,7 @@ Send it to them over a way that only they can read.`,
 				return s.printIf(err, o)
 			}
 			if o.SetupLink != nil {
-				s.showSetup(*o.SetupLink, fmt.Sprintf("Send it to %s, over a way that only they can read", plain(o.Name)))
+				s.showSetup(*o.SetupLink, fmt.Sprintf("Send it to %s, where only they can read it", plain(o.Name)))
 			}
 			return nil
 		},
@@ -133,7 +133,7 @@ link is used, and then all their sessions end.`,
 			if err != nil || s.json {
 				return s.printIf(err, l)
 			}
-			s.showSetup(l, fmt.Sprintf("Send it to %s, over a way that only they can read", plain(args[0])))
+			s.showSetup(l, fmt.Sprintf("Send it to %s, where only they can read it", plain(args[0])))
 			return nil
 		},
 	})

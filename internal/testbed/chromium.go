@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -168,7 +169,10 @@ func (b *Browser) Open(t testing.TB, address string) {
 // Fill writes into the field that a CSS selector names, in place of what is there.
 func (b *Browser) Fill(t testing.TB, selector, value string) {
 	t.Helper()
-	b.Do(t, chromedp.Clear(chromedp.CSS(selector)), chromedp.SendKeys(chromedp.CSS(selector), value))
+	b.Do(t, chromedp.WaitReady(chromedp.CSS(selector)))
+	// Not chromedp.Clear: it takes an empty text area for a mistake.
+	run(t, b, chromedp.Evaluate[string](fmt.Sprintf(`document.querySelector(%q).value = ""`, selector)))
+	b.Do(t, chromedp.SendKeys(chromedp.CSS(selector), value))
 }
 
 // Click clicks on what a CSS selector names, as soon as it can be seen, and does not wait for what comes of it.

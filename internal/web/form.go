@@ -44,17 +44,20 @@ func (f form) lines(name string) []string {
 	return out
 }
 
-// refused is the form with a refusal placed beside the field that it is about.
-// The field's name is the fault's own, without an index ("networks[2]" is
-// "networks").
+// refused is the form with a refusal placed beside the fields that it is about.
+// A field's name is the fault's own, without an index ("networks[2]" is
+// "networks"); of several about one field the first is told.
 func (f form) refused(err error) form {
-	e := fault.Of(err)
 	problems := map[string]problem{}
+	for _, e := range fault.All(err) {
+		name, _, _ := strings.Cut(e.Field, "[")
+		if _, told := problems[name]; !told {
+			problems[name] = problem{e.Text, e.Remedy}
+		}
+	}
 	for name, p := range f.Problems {
 		problems[name] = p
 	}
-	name, _, _ := strings.Cut(e.Field, "[")
-	problems[name] = problem{e.Text, e.Remedy}
 	f.Problems = problems
 	return f
 }

@@ -100,7 +100,7 @@ func (p *Pages) routes() {
 
 	// Each section has its own list of pages, beside their handlers.
 	for _, pages := range []func(route){
-		p.mailboxPages,
+		p.mailboxPages, p.appPages, p.operatorPages, p.ownPages,
 	} {
 		pages(operator)
 	}
