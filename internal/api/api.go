@@ -87,6 +87,7 @@ type Options struct {
 	TrustedProxies []netip.Prefix
 	PublicURL      string
 	Version        string
+	BodyTime       time.Duration // how long a body may take to arrive; default 30 s, of a message to send ten times that
 	Logger         *slog.Logger
 	Now            func() time.Time
 }
@@ -113,12 +114,16 @@ func New(o Options) (*API, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.BodyTime <= 0 {
+		o.BodyTime = 30 * time.Second
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	a := &API{Options: o, mux: http.NewServeMux()}
 	config := huma.DefaultConfig("Mailgrant", o.Version)
 	config.OpenAPIPath, config.DocsPath, config.SchemasPath = "", "", ""
+	config.Formats = jsonFormat()
 	config.CreateHooks = nil // no $schema members and no Link headers
 	config.RejectUnknownQueryParameters = true
 	config.Info.Description = introduction
@@ -156,6 +161,10 @@ func New(o Options) (*API, error) {
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Cache-Control", "no-store")
+	if p := unreadable(r); p != nil {
+		p.write(w)
+		return
+	}
 	if _, pattern := a.mux.Handler(r); pattern == "" {
 		a.notFound(w, r)
 		return
@@ -187,9 +196,7 @@ func (a *API) notFound(w http.ResponseWriter, r *http.Request) {
 		p.Type, p.Title, p.Status = typePrefix+"api.method", "Method not allowed", http.StatusMethodNotAllowed
 		p.Detail, p.Remedy = "This path does not take this method.", "Use "+list+"; see /openapi.json."
 	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(p.Status)
-	_ = json.NewEncoder(w).Encode(p)
+	p.write(w)
 }
 
 type callerKey struct{}
@@ -322,7 +329,7 @@ func paged[T any](all Page[T], p Paging, key func(T) string) Page[T] {
 
 // register adds one operation with what all share.
 func register[I, O any](a *API, id, method, path, summary, tag string, h func(context.Context, *I) (*O, error), amend ...func(*huma.Operation)) {
-	op := huma.Operation{OperationID: id, Method: method, Path: path, Summary: summary, Tags: []string{tag}, MaxBodyBytes: maxBody, BodyReadTimeout: 30 * time.Second}
+	op := huma.Operation{OperationID: id, Method: method, Path: path, Summary: summary, Tags: []string{tag}, MaxBodyBytes: maxBody, BodyReadTimeout: a.BodyTime}
 	for _, f := range amend {
 		f(&op)
 	}

@@ -21,7 +21,7 @@ import (
 // stands between the tests and the server: every answer that a test gets, by hand
 // or through the client, is held to the description.
 type contract struct {
-	t    *testing.T
+	t    testing.TB
 	next http.RoundTripper
 
 	once       sync.Once
@@ -32,7 +32,7 @@ type contract struct {
 	called map[string]bool // by operation ID
 }
 
-func newContract(t *testing.T) *contract {
+func newContract(t testing.TB) *contract {
 	return &contract{t: t, next: http.DefaultTransport, called: map[string]bool{}}
 }
 
@@ -57,7 +57,7 @@ func (c *contract) RoundTrip(r *http.Request) (*http.Response, error) {
 	body, err := io.ReadAll(answer.Body)
 	_ = answer.Body.Close()
 	answer.Body = io.NopCloser(bytes.NewReader(body))
-	if err == nil && answer.StatusCode != http.StatusMisdirectedRequest {
+	if err == nil && answer.StatusCode != http.StatusMisdirectedRequest && answer.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
 		c.check(o, answer.StatusCode, media, body)
 	}
 	return answer, err
@@ -67,7 +67,7 @@ func (c *contract) RoundTrip(r *http.Request) (*http.Response, error) {
 func (c *contract) read(r *http.Request) {
 	u := *r.URL
 	u.Path, u.RawQuery = "/openapi.json", ""
-	ask, err := http.NewRequestWithContext(c.t.Context(), http.MethodGet, u.String(), nil)
+	ask, err := http.NewRequestWithContext(r.Context(), http.MethodGet, u.String(), nil)
 	if err != nil {
 		return
 	}

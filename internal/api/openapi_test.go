@@ -16,7 +16,7 @@ import (
 type operation struct {
 	id, method, path string
 	success          int // the status of its first good answer
-	creates          bool
+	creates, body    bool
 	parameters       []string // names
 }
 
@@ -73,7 +73,7 @@ func (s *server) operations(t *testing.T) []operation {
 	return operationsOf(t, []byte(s.do(t, "", "GET", "/openapi.json", nil).body))
 }
 
-func operationsOf(t *testing.T, document []byte) []operation {
+func operationsOf(t testing.TB, document []byte) []operation {
 	t.Helper()
 	var d described
 	if err := json.Unmarshal(document, &d); err != nil {
@@ -89,6 +89,7 @@ func operationsOf(t *testing.T, document []byte) []operation {
 				}
 			}
 			op.creates = op.method == "POST" && (op.success == 201 || op.success == 202)
+			op.body = len(o.RequestBody.Content) > 0
 			for _, p := range o.Parameters {
 				op.parameters = append(op.parameters, p.Name)
 			}

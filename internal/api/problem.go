@@ -116,10 +116,15 @@ func problemOf(f *fault.Error) *Problem {
 func Refuse(w http.ResponseWriter, status int, title string, f *fault.Error) {
 	p := problemOf(f)
 	p.Status, p.Title = status, title
-	w.Header().Set("Content-Type", p.ContentType(""))
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
+	p.write(w)
+}
+
+// write answers with the problem.
+func (p *Problem) write(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", p.ContentType(""))
+	w.WriteHeader(p.Status)
 	_ = json.NewEncoder(w).Encode(p)
 }
 

@@ -52,7 +52,12 @@ func (s *server) clock() time.Time { return time.Now().Add(time.Duration(s.ahead
 
 func open(t *testing.T, settings ...string) *server {
 	t.Helper()
-	s := &server{http: &http.Client{Transport: newContract(t)}}
+	return openWith(t, app.Options{}, settings...)
+}
+
+func openWith(t testing.TB, o app.Options, settings ...string) *server {
+	t.Helper()
+	s := &server{http: &http.Client{Transport: newContract(t), Timeout: 30 * time.Second}}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	s.base = "http://localhost:" + strconv.Itoa(listener.Addr().(*net.TCPAddr).Port)
@@ -66,7 +71,8 @@ func open(t *testing.T, settings ...string) *server {
 		"MAILGRANT_DATA_DIR=" + filepath.Join(s.dir, "data"), "MAILGRANT_LISTEN=" + listener.Addr().String(), "MAILGRANT_PUBLIC_URL=" + s.base,
 	}, settings...))
 	must(t, err)
-	s.App, err = app.Open(ctx, cfg, app.Options{Version: "test", Listener: listener, Now: s.clock})
+	o.Version, o.Listener, o.Now = "test", listener, s.clock
+	s.App, err = app.Open(ctx, cfg, o)
 	must(t, err)
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
@@ -84,7 +90,7 @@ func open(t *testing.T, settings ...string) *server {
 	return s
 }
 
-func (s *server) newKey(t *testing.T, name string, may []access.Right, mailboxes ...string) string {
+func (s *server) newKey(t testing.TB, name string, may []access.Right, mailboxes ...string) string {
 	t.Helper()
 	_, secret, err := s.Access.CreateAPIKey(t.Context(), byOperator, access.KeyRequest{Name: name, May: may, Mailboxes: mailboxes})
 	must(t, err)
@@ -135,9 +141,9 @@ func (a answer) refused(t *testing.T, status int, id string) problem {
 	return p
 }
 
-func (s *server) do(t *testing.T, key, method, path string, body any, headers ...string) answer {
+func (s *server) do(t testing.TB, key, method, path string, body any, headers ...string) answer {
 	t.Helper()
-	return exchange(t, &http.Client{Timeout: 30 * time.Second}, request(t, key, method, s.base+path, body, headers...))
+	return exchange(t, s.http, request(t, key, method, s.base+path, body, headers...))
 }
 
 // throughSocket calls as a person of this host.
@@ -148,7 +154,7 @@ func (s *server) throughSocket(t *testing.T, method, path string, body any, head
 	return exchange(t, &http.Client{Transport: transport, Timeout: 30 * time.Second}, request(t, "", method, "http://localhost"+path, body, headers...))
 }
 
-func request(t *testing.T, key, method, address string, body any, headers ...string) *http.Request {
+func request(t testing.TB, key, method, address string, body any, headers ...string) *http.Request {
 	t.Helper()
 	var reader io.Reader
 	var media string
@@ -180,7 +186,7 @@ func request(t *testing.T, key, method, address string, body any, headers ...str
 }
 
 // exchange sends a request and reads the answer.
-func exchange(t *testing.T, c *http.Client, r *http.Request) answer {
+func exchange(t testing.TB, c *http.Client, r *http.Request) answer {
 	t.Helper()
 	response, err := c.Do(r)
 	must(t, err)

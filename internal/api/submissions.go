@@ -2,13 +2,10 @@ package api
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"io"
 	"mime"
 	"net/http"
 	"reflect"
-	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -80,7 +77,7 @@ func (a *API) submissions() {
 	const out = "Submissions"
 	register(a, "create-submission", http.MethodPost, "/v1/submissions", "Hand over a message for sending: JSON or message/rfc822", out, a.submit, answers(http.StatusAccepted), func(o *huma.Operation) {
 		o.MaxBodyBytes = maxMessage
-		o.BodyReadTimeout = 5 * time.Minute
+		o.BodyReadTimeout = 10 * a.BodyTime
 		schema := a.huma.OpenAPI().Components.Schemas.Schema(typeOf[SubmissionRequest](), true, "")
 		o.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
 			"application/json": {Schema: schema},
@@ -210,13 +207,8 @@ func (a *API) submit(ctx context.Context, in *SubmitInput) (*Out[Submission], er
 		r.Raw = in.RawBody
 	case "application/json":
 		var s SubmissionRequest
-		d := json.NewDecoder(strings.NewReader(string(in.RawBody)))
-		d.DisallowUnknownFields()
-		if err := d.Decode(&s); err != nil {
-			return nil, badJSON(err)
-		}
-		if _, err := d.Token(); !errors.Is(err, io.EOF) {
-			return nil, badJSON(errors.New("more follows"))
+		if err := decodeStrictly(in.RawBody, &s); err != nil {
+			return nil, err
 		}
 		r.Draft = &s.Draft
 		if s.Mailbox != "" {
@@ -251,18 +243,4 @@ func draftOf(r outbox.Request) message.Draft {
 func callerName(ctx context.Context) string {
 	c := caller(ctx)
 	return string(c.Actor.Kind) + ":" + c.Actor.Name
-}
-
-func badJSON(err error) error {
-	text := "The body is not the JSON that this operation takes."
-	field := ""
-	var wrong *json.UnmarshalTypeError
-	if errors.As(err, &wrong) { // its own words repeat numbers
-		kind, _, _ := strings.Cut(wrong.Value, " ")
-		field = wrong.Field
-		text += " A " + kind + " cannot stand there."
-	} else if s := err.Error(); strings.HasPrefix(s, "json: unknown field") {
-		text += " It has an " + strings.TrimPrefix(s, "json: ") + "."
-	}
-	return &fault.Error{ID: "api.invalid_request", Kind: fault.Invalid, Field: field, Text: text, Who: []fault.Who{fault.Operator}, Remedy: "See /openapi.json for what is allowed."}
 }

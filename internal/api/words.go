@@ -46,6 +46,7 @@ func refusals() []refusal {
 		{http.StatusRequestTimeout, "RequestTimeout", "The body came too slowly (api.too_slow).", body},
 		{http.StatusConflict, "Conflict", "At odds with the present state: it exists already, is in use, changed meanwhile, or the mailbox has to be authorised again. With an Idempotency-Key: the first request is still under way (idempotency.running); Retry-After says when to ask again.", changes},
 		{http.StatusRequestEntityTooLarge, "ContentTooLarge", "The body is larger than this operation takes (api.too_large).", body},
+		{http.StatusRequestURITooLong, "URITooLong", "The path and the query are longer than 8 KiB (api.unreadable).", always},
 		{http.StatusUnsupportedMediaType, "UnsupportedMediaType", "The body is of a kind that this operation does not take (api.media_type).", body},
 		{http.StatusUnprocessableEntity, "UnprocessableContent", "The request breaks a rule; field and errors say which and where. With an Idempotency-Key: it was used for another request (idempotency.key_reused).", always},
 		{http.StatusTooManyRequests, "TooManyRequests", "Too much at once, here or at the provider; Retry-After says when to ask again.", always},

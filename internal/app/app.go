@@ -4,6 +4,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -45,6 +46,9 @@ type Options struct {
 	Now     func() time.Time // nil: the real clock
 	// Listener serves HTTP in place of a new one on the configured address.
 	Listener net.Listener
+	// HeadTime and BodyTime are how long the head and the body of a request may
+	// take to arrive; 10 s and 30 s.
+	HeadTime, BodyTime time.Duration
 }
 
 // App is a server, joined but not yet running.
@@ -61,17 +65,18 @@ type App struct {
 	Store    *store.Store
 	Keys     *seal.Keyset
 
-	cfg     *config.Config
-	log     *slog.Logger
-	now     func() time.Time
-	owner   string
-	jobs    *jobs.Jobs
-	metrics *metrics
-	http    net.Listener
-	socket  net.Listener
-	folder  *os.File    // holds the lock on the data folder
-	setup   seal.Secret // the set-up link that stands in its file; zero: none
-	handler http.Handler
+	cfg      *config.Config
+	log      *slog.Logger
+	now      func() time.Time
+	owner    string
+	headTime time.Duration
+	jobs     *jobs.Jobs
+	metrics  *metrics
+	http     net.Listener
+	socket   net.Listener
+	folder   *os.File    // holds the lock on the data folder
+	setup    seal.Secret // the set-up link that stands in its file; zero: none
+	handler  http.Handler
 
 	draining chan struct{} // closed when the end was asked for: streams end
 }
@@ -88,7 +93,7 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (*App, error) {
 	if err := prepareFolder(cfg.DataDir); err != nil {
 		return nil, err
 	}
-	a := &App{cfg: cfg, log: o.Logger, now: o.Now, metrics: newMetrics(), draining: make(chan struct{})}
+	a := &App{cfg: cfg, headTime: cmp.Or(o.HeadTime, 10*time.Second), log: o.Logger, now: o.Now, metrics: newMetrics(), draining: make(chan struct{})}
 	for _, step := range []func(context.Context, Options) error{a.ground, a.join, a.listen} {
 		if err := step(ctx, o); err != nil {
 			return nil, errors.Join(err, a.Close())
@@ -232,9 +237,9 @@ func (a *App) faces(o Options, publicURL string) error {
 		return err
 	}
 	calls, err := api.New(api.Options{
-		Connect: a.Connect, Access: a.Access, Webhooks: a.Webhooks, Lender: a.Broker, Outbox: a.Outbox, Calls: a.Calls, Tester: a.Diagnose,
+		Connect: a.Connect, Access: a.Access, Webhooks: a.Webhooks, Lender: a.Broker, Outbox: a.Outbox, Calls: a.Calls, Overview: a.Overview, Tester: a.Diagnose,
 		Inspector: diagnose.Inspector{Audiences: a.Diagnose.Audiences, Now: a.now}, Draining: a.draining, Keys: a, Reads: a.Store, TrustedProxies: a.cfg.TrustedProxies, PublicURL: publicURL,
-		Version: o.Version, Logger: a.log, Now: a.now,
+		Version: o.Version, BodyTime: o.BodyTime, Logger: a.log, Now: a.now,
 	})
 	if err != nil {
 		return err

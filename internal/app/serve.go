@@ -162,7 +162,7 @@ func (a *App) panicked(w *answer, r *http.Request, v any) {
 func (a *App) Run(ctx context.Context) error {
 	server := func(l net.Listener, peer bool) func(context.Context) error {
 		s := &http.Server{
-			Handler: a.handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 6 * time.Minute, WriteTimeout: 6 * time.Minute,
+			Handler: a.handler, ReadHeaderTimeout: a.headTime, ReadTimeout: 6 * time.Minute, WriteTimeout: 6 * time.Minute,
 			IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
 		}
 		if peer {

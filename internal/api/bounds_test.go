@@ -1,0 +1,163 @@
+package api_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mailgrant/mailgrant/internal/app"
+	"github.com/mailgrant/mailgrant/sandbox/directory"
+)
+
+// TestBounds sends what no good program sends. Each request must end soon, with a
+// problem document wherever HTTP still allows one.
+func TestBounds(t *testing.T) {
+	s := openWith(t, app.Options{HeadTime: 300 * time.Millisecond, BodyTime: 300 * time.Millisecond})
+	s.furnish(t, directory.StoryDesk)
+
+	t.Run("a body that says one thing twice, or costs more than it says", func(t *testing.T) {
+		deep := func(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
+		for _, path := range []string{"/v1/providers", "/v1/submissions", "/v1/apps", box(directory.StoryDesk) + "/token"} {
+			for why, body := range map[string]string{
+				"a name twice":             `{"name":"a","name":"b"}`,
+				"a name twice, escaped":    `{"name":"a","n\u0061me":"b"}`,
+				"a name twice, in capital": `{"name":"a","NAME":"b"}`,
+				"no UTF-8":                 "{\"name\":\"\xff\xfe\"}",
+				"a NUL":                    `{"name":"a\u0000b"}`,
+				"too deep":                 `{"name":` + deep(100) + `}`,
+				"far too deep":             deep(200_000),
+				"too many":                 `{"name":[` + strings.Repeat("1,", 100_000) + `1]}`,
+				"half a document":          `{"name":"a`,
+				"no document":              `nothing`,
+				"a number beyond all":      `{"name":` + strings.Repeat("9", 10_000) + `}`,
+			} {
+				a := s.do(t, s.key, "POST", path, body)
+				if a.problem(t); a.status != 400 && a.status != 422 {
+					t.Errorf("%s, %s: %d %s", path, why, a.status, a.body)
+				}
+			}
+		}
+		// What looks alike and is no fault.
+		for _, name := range []string{`a\\u0000`, `{\"name\":\"a\"}`, `[[[[`, strings.Repeat("[", 50)} {
+			s.do(t, s.key, "POST", "/v1/apps", `{"name":"`+name+`","may":["read"]}`).refused(t, 422, "access.api_key_field")
+		}
+	})
+	t.Run("every operation with a body refuses one that is too large", func(t *testing.T) {
+		for _, o := range s.operations(t) {
+			if o.method != "POST" && o.method != "PUT" || o.id == "create-submission" || !o.body {
+				continue
+			}
+			a := s.do(t, s.key, o.method, o.concrete(), `{"name":"`+strings.Repeat("x", 2<<20)+`"}`)
+			if a.problem(t); a.status != 413 {
+				t.Errorf("%s: %d %s", o.id, a.status, a.body)
+			}
+		}
+	})
+	t.Run("a path and a query that cannot be looked up", func(t *testing.T) {
+		for _, path := range []string{
+			"/v1/providers/a%00b", "/v1/providers/%ff%fe", "/v1/messages/%0a", "/v1/mailboxes/%00", "/v1/events?kind=%00", "/v1/events?mailbox=%ff",
+			"/v1/events?limit=%zz", "/v1/submissions?%00=1", "/v1/nothing/%00",
+		} {
+			if a := s.do(t, s.key, "GET", path, nil); a.problem(t).Type != "urn:mailgrant:problem:api.unreadable" || a.status != 400 {
+				t.Errorf("%s: %d %s", path, a.status, a.body)
+			}
+		}
+		s.do(t, s.key, "GET", "/v1/events?mailbox="+strings.Repeat("a", 9<<10), nil).refused(t, 414, "api.unreadable")
+		s.do(t, s.key, "GET", "/v1/events?no_such=1", nil).refused(t, 422, "api.invalid_request")
+		for _, query := range []string{"limit=0", "limit=501", "limit=-1", "limit=9223372036854775808", "limit=1e3", "cursor=" + strings.Repeat("c", 301)} {
+			s.do(t, s.key, "GET", "/v1/mailboxes?"+query, nil).refused(t, 422, "api.invalid_request")
+		}
+	})
+	t.Run("header fields that cannot be", func(t *testing.T) {
+		s.do(t, s.key, "GET", "/v1/events", nil, "Last-Event-ID", "\xff\xfe").refused(t, 400, "api.unreadable")
+		a := s.do(t, s.key, "GET", "/v1/events", nil, "X-Long", strings.Repeat("x", 128<<10))
+		if a.status != http.StatusRequestHeaderFieldsTooLarge {
+			t.Errorf("%d %s", a.status, a.body)
+		}
+		s.do(t, "mgk_"+strings.Repeat("x", 10_000), "GET", "/v1/events", nil).refused(t, 401, "access.api_key_form")
+	})
+	t.Run("a body that drips", func(t *testing.T) {
+		for _, path := range []string{"/v1/providers", "/v1/apps"} {
+			c := s.dial(t)
+			_, err := fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{", path, s.host(t), s.key)
+			must(t, err)
+			answer, err := http.ReadResponse(bufio.NewReader(c), nil)
+			must(t, err)
+			body, err := io.ReadAll(answer.Body)
+			must(t, err)
+			if answer.StatusCode != 408 || !strings.Contains(string(body), "api.too_slow") {
+				t.Errorf("%s: %d %s", path, answer.StatusCode, body)
+			}
+		}
+	})
+	t.Run("a head that drips", func(t *testing.T) {
+		c := s.dial(t)
+		_, err := fmt.Fprintf(c, "GET /v1/events HTTP/1.1\r\nHost: %s\r\nX-Slow: ", s.host(t))
+		must(t, err)
+		if _, err := io.ReadAll(c); err != nil && !strings.Contains(err.Error(), "reset") {
+			t.Errorf("the server did not end it: %v", err)
+		}
+	})
+	t.Run("a body in pieces that never ends", func(t *testing.T) {
+		c := s.dial(t)
+		_, err := fmt.Fprintf(c, "POST /v1/providers HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n", s.host(t), s.key)
+		must(t, err)
+		go func() {
+			piece := strings.Repeat(" ", 64<<10)
+			for {
+				if _, err := fmt.Fprintf(c, "%x\r\n%s\r\n", len(piece), piece); err != nil {
+					return
+				}
+			}
+		}()
+		answer, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err == nil && answer.StatusCode != 413 {
+			t.Errorf("%d", answer.StatusCode)
+		}
+	})
+}
+
+// dial opens a connection that does not outlive the test by much.
+func (s *server) dial(t *testing.T) net.Conn {
+	t.Helper()
+	c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", s.Addr().String())
+	must(t, err)
+	t.Cleanup(func() { _ = c.Close() })
+	must(t, c.SetDeadline(time.Now().Add(20*time.Second)))
+	return c
+}
+
+func (s *server) host(t *testing.T) string {
+	t.Helper()
+	u, err := url.Parse(s.base)
+	must(t, err)
+	return u.Host
+}
+
+// FuzzDocuments throws bytes at the door for JSON: whatever comes, the answer is
+// one that is described, and never that something went wrong inside.
+func FuzzDocuments(f *testing.F) {
+	for _, seed := range []string{
+		``, `{}`, `[]`, `null`, `"x"`, `{"name":"a"}`, `{"name":"a","name":"b"}`, `{"name":"\u0000"}`, "\xff", `{"may":["read"],"name":"a"}`,
+		`{"client_secrets":[{"value":"x"}],"kind":"generic","client_id":"c","name":"n"}`, `{"from":{"address":"a@b.example"},"to":[{"address":"c@d.example"}]}`,
+		strings.Repeat(`{"a":`, 40), `{"name":1e999}`, `{"expires_at":"0000-00-00T00:00:00Z"}`, `{"min_ttl":"9999999h"}`,
+	} {
+		f.Add(seed)
+	}
+	s := openWith(f, app.Options{})
+	s.http.Transport = http.DefaultTransport // what holds answers to the description belongs to one test
+	paths := []string{"/v1/providers", "/v1/mailboxes", "/v1/webhooks", "/v1/apps", "/v1/submissions", "/v1/inspect", box(directory.StoryDesk) + "/token", box(directory.StoryDesk) + "/authorizations"}
+	f.Fuzz(func(t *testing.T, body string) {
+		for _, path := range paths {
+			if a := s.do(t, s.key, "POST", path, body); a.status >= 500 {
+				t.Errorf("%s: %d %s", path, a.status, a.body)
+			}
+		}
+	})
+}
