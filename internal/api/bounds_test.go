@@ -53,7 +53,7 @@ func TestBounds(t *testing.T) {
 			if o.method != "POST" && o.method != "PUT" || o.id == "create-submission" || !o.body {
 				continue
 			}
-			a := s.do(t, s.key, o.method, o.concrete(), `{"name":"`+strings.Repeat("x", 2<<20)+`"}`)
+			a := s.do(t, s.key, o.method, o.concrete(), `{"name":"`+strings.Repeat("x", 9<<20)+`"}`)
 			if a.problem(t); a.status != 413 {
 				t.Errorf("%s: %d %s", o.id, a.status, a.body)
 			}

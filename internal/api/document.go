@@ -149,7 +149,7 @@ func (d describer) schema(name string, schema tree) {
 		if _, said := property["description"]; !said && f.text != "" {
 			property["description"] = f.text
 		}
-		if _, shown := property["examples"]; !shown && f.example != nil && property["$ref"] == nil {
+		if _, shown := property["examples"]; !shown && fits(f.example, property) {
 			property["examples"] = []any{f.example}
 		}
 		of, own := d.words[name+"."+member]
@@ -172,6 +172,27 @@ func (d describer) schema(name string, schema tree) {
 	}
 }
 
+// fits reports whether an example that goes by a name only is of the kind that
+// this schema asks for.
+func fits(example any, schema tree) bool {
+	if of, ok := schema["enum"].([]any); ok && !slices.Contains(of, example) {
+		return false
+	}
+	switch example.(type) {
+	case string:
+		return schema["type"] == "string"
+	case int:
+		return schema["type"] == "integer"
+	case bool:
+		return schema["type"] == "boolean"
+	case tree:
+		return schema["type"] == "object"
+	case list:
+		return schema["type"] == "array" && at(schema, "items")["type"] == "string"
+	}
+	return false
+}
+
 // unneeded are members that another one may stand in for.
 func unneeded(schema string) []string {
 	if schema == "SubmissionRequest" {
@@ -192,8 +213,10 @@ func (d describer) operation(schemas, op tree) {
 		if _, said := p["description"]; !said && f.text != "" {
 			p["description"] = f.text
 		}
-		if _, shown := p["example"]; !shown && f.example != nil {
-			p["example"] = f.example
+		if _, shown := p["example"]; !shown {
+			if p["example"] = f.example; !fits(f.example, at(p, "schema")) {
+				p["example"] = sample(schemas, at(p, "schema"), "readOnly")
+			}
 		}
 		keyed = keyed || p["name"] == keyHeader
 	}
@@ -268,8 +291,13 @@ func sample(schemas, schema tree, without string) any {
 		return false
 	case "integer", "number":
 		return 0
-	default:
-		return ""
+	case "string":
+		if schema["format"] == "date-time" {
+			return "2026-11-24T09:30:00Z"
+		}
+		return "text"
+	default: // anything
+		return tree{}
 	}
 }
 
@@ -346,6 +374,7 @@ func tags() []*huma.Tag {
 		{Name: "Webhooks", Description: "Events delivered to your own servers, signed after the Standard Webhooks specification."},
 		{Name: "Apps", Description: "Programs, their API keys, and what they may do where."},
 		{Name: "Operators", Description: "The people who sign in to the pages."},
+		{Name: "Declarative", Description: "All resources at once, as one document that is applied as often as you like."},
 		{Name: "Server", Description: "The server itself."},
 	}
 }

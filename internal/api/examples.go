@@ -15,6 +15,7 @@ func requestExamples() map[string]any {
 	}
 	webhook := tree{"name": "desk", "url": "https://desk.contoso.example/hook", "events": []any{"message.received", "submission.*"}}
 	return map[string]any{
+		"apply":                tree{"providers": []any{provider}, "mailboxes": []any{mailbox}, "webhooks": []any{webhook}},
 		"create-provider":      provider,
 		"put-provider":         provider,
 		"create-mailbox":       mailbox,
