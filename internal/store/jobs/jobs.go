@@ -223,7 +223,12 @@ func (j *Jobs) Run(ctx context.Context) error {
 func (j *Jobs) Enqueue(ctx context.Context, tx *sql.Tx, jobs []store.Job) error {
 	params := make([]river.InsertManyParams, len(jobs))
 	for i, job := range jobs {
-		params[i].InsertOpts = &river.InsertOpts{Queue: job.Kind, ScheduledAt: job.At}
+		params[i].InsertOpts = &river.InsertOpts{Queue: job.Kind}
+		if time.Until(job.At) > 0 {
+			// River's elected leader looks every few seconds for those whose time has come, and
+			// there is none for a while after it died: what is due must not wait for it.
+			params[i].InsertOpts.ScheduledAt = job.At
+		}
 		switch job.Kind {
 		case work.JobSubmission:
 			params[i].Args = submissionArgs{ID: job.ID}

@@ -143,6 +143,31 @@ func TestJobs_Wake(t *testing.T) {
 	})
 }
 
+// A job of River that is scheduled waits for the process that was elected to look
+// for those; after that one was killed, nobody looks for a while.
+func TestJobs_WhatIsDueIsThereToTake(t *testing.T) {
+	t.Parallel()
+	databases(t, func(t *testing.T, open func() *store.Store) {
+		s := open()
+		w := newWoken()
+		if _, err := jobs.New(t.Context(), s, jobs.Options{Submission: w.submission, Delivery: w.delivery}); err != nil {
+			t.Fatal(err)
+		}
+		accept(t, s, submission())
+		later := submission()
+		later.NextAttemptAt = time.Now().Add(time.Hour)
+		accept(t, s, later)
+		db, _ := s.Database()
+		var now, then string
+		if err := db.QueryRowContext(t.Context(), "SELECT MIN(CAST(state AS TEXT)), MAX(CAST(state AS TEXT)) FROM river_job").Scan(&now, &then); err != nil {
+			t.Fatal(err)
+		}
+		if now != "available" || then != "scheduled" {
+			t.Errorf("a job that is due is %s, one for later is %s", now, then)
+		}
+	})
+}
+
 func TestJobs_RefusedChangeLeavesNone(t *testing.T) {
 	t.Parallel()
 	databases(t, func(t *testing.T, open func() *store.Store) {
