@@ -4,8 +4,9 @@
 // A mailbox is watched under a lease by one process, with one goroutine and one
 // connection. Each folder has a cursor (UIDVALIDITY and UID) that moves only in
 // the transaction that stores the messages, so that a crash loses nothing; what
-// after_receive asks is done at the server only after that. A folder that was
-// never read is handed on from its beginning.
+// after_receive asks is done at the server after that, at least once: what is
+// owed is stored with the cursor. A folder that was never read is handed on
+// from its beginning.
 //
 //	claim ──▶ open ──▶ read every folder ──▶ wait (IDLE or timer) ─┐
 //	  ▲         │            ▲                                     │
@@ -38,7 +39,7 @@ type Options struct {
 	Retention time.Duration // how long messages are kept: 30 days
 	Watches   int           // mailboxes watched at most: 20,000
 	Dials     int           // connections being opened at once: 32
-	Lease     time.Duration // of a watch: 15 s, renewed at a third of it
+	Lease     time.Duration // of a watch: 10 s, renewed at a third of it; a dead process's mailboxes are watched again within 15 s
 	Round     time.Duration // longest wait before every folder is looked at: 5 min, at most 9
 	Batch     int           // messages listed at once: 200
 }
@@ -68,7 +69,7 @@ func New(o Options) *Fetch {
 	o.Retention = orDefault(o.Retention, 30*24*time.Hour)
 	o.Watches = orDefault(o.Watches, 20000)
 	o.Dials = orDefault(o.Dials, 32)
-	o.Lease = orDefault(o.Lease, 15*time.Second)
+	o.Lease = orDefault(o.Lease, 10*time.Second)
 	o.Round = min(orDefault(o.Round, 5*time.Minute), 9*time.Minute)
 	o.Batch = orDefault(o.Batch, 200)
 	return &Fetch{
@@ -149,7 +150,9 @@ func (f *Fetch) claim(ctx context.Context) {
 		id := h.Mailbox.ID
 		keep[id] = true
 		w, ok := f.running[id]
-		if ok && (w.box.Version != h.Mailbox.Version || w.ended()) {
+		// Another fence says that somebody else held the lease meanwhile: what this watch has
+		// in its hands is old, and must not be written under the new one.
+		if ok && (w.box.Version != h.Mailbox.Version || w.ended() || w.fence.Load() != h.Lease.Fence) {
 			w.cancel()
 			ok = false
 		}

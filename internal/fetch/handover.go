@@ -62,8 +62,9 @@ func (s *pass) sync(ctx context.Context, folder string) error {
 	}
 }
 
-// position finds where the folder was left, and starts it over where the server
-// has numbered it anew (RFC 9051 section 2.3.1.1).
+// position finds where the folder was left and what after_receive is still owed
+// there, and starts the folder over where the server has numbered it anew (RFC
+// 9051 section 2.3.1.1).
 func (s *pass) position(ctx context.Context, folder string) error {
 	if c, ok := s.cursors[folder]; ok && c.UIDValidity == s.selected.UIDValidity {
 		return nil
@@ -76,6 +77,9 @@ func (s *pass) position(ctx context.Context, folder string) error {
 	switch c.UIDValidity {
 	case s.selected.UIDValidity:
 		start = c
+		if s.owed[folder], err = s.Store.Owed(ctx, s.box.ID, folder); err != nil {
+			return err
+		}
 	case 0:
 	default:
 		e := event.New(s.Now(), event.FolderReset, event.System(),
@@ -118,13 +122,14 @@ func (h *handing) flush(ctx context.Context) error {
 		return nil
 	}
 	c := message.Cursor{UIDValidity: h.selected.UIDValidity, UID: h.batch[len(h.batch)-1].Received.UID}
+	owes := h.box.AfterReceive != "" && h.box.AfterReceive != protocol.DisposeKeep
 	if _, err := h.Store.Keep(ctx, Keep{
-		MailboxID: h.box.ID, Fence: h.fence.Load(), Folder: h.folder, Cursor: c, Messages: h.batch, Now: h.Now(),
+		MailboxID: h.box.ID, Fence: h.fence.Load(), Folder: h.folder, Cursor: c, Messages: h.batch, Owes: owes, Now: h.Now(),
 	}); err != nil {
 		return err
 	}
 	h.cursors[h.folder] = c
-	if h.box.AfterReceive != "" && h.box.AfterReceive != protocol.DisposeKeep {
+	if owes {
 		for _, m := range h.batch {
 			h.owed[h.folder] = append(h.owed[h.folder], m.Received.UID)
 		}
@@ -171,9 +176,10 @@ func parse(raw []byte) (p message.Parsed) {
 	return message.Parse(raw)
 }
 
-// dispose does at the server what after_receive asks with what was handed on,
-// and notes what came of it. What the server forbids is given up, since receiving
-// must not stop for it, and told once.
+// dispose does at the server what after_receive asks with what was handed on: at
+// least once, and only after that. It notes what came of it. What the server
+// forbids is given up, since receiving must not stop for it, and told once; what
+// was owed before the setting became keep is given up, too.
 func (s *pass) dispose(ctx context.Context, folder string) error {
 	uids := s.owed[folder]
 	if len(uids) == 0 {
@@ -189,6 +195,9 @@ func (s *pass) dispose(ctx context.Context, folder string) error {
 	}
 	d := Disposed{
 		MailboxID: s.box.ID, Fence: s.fence.Load(), Folder: folder, UIDValidity: s.selected.UIDValidity, UIDs: uids, What: s.box.AfterReceive,
+	}
+	if what.Act == protocol.DisposeKeep {
+		d.What = ""
 	}
 	refusal := ""
 	if err != nil {

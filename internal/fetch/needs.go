@@ -28,12 +28,15 @@ type Store interface {
 	// folder, UIDVALIDITY and UID are stored already is passed over without
 	// event. It gives how many were new.
 	Keep(ctx context.Context, k Keep) (int, error)
+	// Owed gives the UIDs of a folder, in order, with which after_receive is still to be
+	// done: of batches kept with Owes since the last Disposed.
+	Owed(ctx context.Context, mailboxID, folder string) ([]uint32, error)
 	// ResetFolder starts a folder over under a new UIDVALIDITY, with its event, under
 	// the fence. With Known, messages whose Message-ID and size hash is stored
 	// are recognised by Keep and not handed on again.
 	ResetFolder(ctx context.Context, mailboxID string, fence int64, folder string, c message.Cursor, e event.Event) error
 	// Disposed notes what became of messages at the mail server, with its event, under
-	// the fence. Those that are not kept are passed over.
+	// the fence: nothing is owed then. Those that are not kept are passed over.
 	Disposed(ctx context.Context, d Disposed) error
 	// Purge removes messages past their retention, at most limit; it gives how many.
 	Purge(ctx context.Context, now time.Time, limit int) (int, error)
@@ -59,6 +62,7 @@ type Keep struct {
 	Folder    string
 	Cursor    message.Cursor // after the batch
 	Messages  []Stored
+	Owes      bool // after_receive asks something of the server with these
 	Now       time.Time
 }
 

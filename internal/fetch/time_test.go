@@ -24,6 +24,9 @@ import (
 type shelf struct {
 	mu      sync.Mutex
 	paused  bool
+	fence   int64     // of the lease, less one
+	dead    bool      // the lease is another's, who renewed it just after the first claim and died
+	until   time.Time // when that ends
 	cursor  message.Cursor
 	kept    []time.Time
 	events  []event.Event
@@ -31,15 +34,18 @@ type shelf struct {
 	keepErr error
 }
 
-func (s *shelf) ClaimWatches(_ context.Context, owner string, _, until time.Time, _ int) ([]fetch.Watch, error) {
+func (s *shelf) ClaimWatches(_ context.Context, owner string, now, until time.Time, _ int) ([]fetch.Watch, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.paused {
+	if s.dead && s.until.IsZero() {
+		s.until = until.Add(time.Millisecond)
+	}
+	if s.paused || now.Before(s.until) {
 		return nil, nil
 	}
 	return []fetch.Watch{{
 		Mailbox: mailbox.Mailbox{ID: "m", Address: "adele@contoso.test", Version: 1, Receive: &mailbox.Receive{Protocol: protocol.IMAP, Folders: []string{"INBOX"}, Mode: mailbox.ModePush}},
-		Lease:   work.Lease{Owner: owner, Fence: 1, Until: until},
+		Lease:   work.Lease{Owner: owner, Fence: 1 + s.fence, Until: until},
 		Outage:  s.outage,
 	}}, nil
 }
@@ -72,6 +78,8 @@ func (s *shelf) ResetFolder(_ context.Context, _ string, _ int64, _ string, c me
 	s.events = append(s.events, e)
 	return nil
 }
+
+func (s *shelf) Owed(context.Context, string, string) ([]uint32, error) { return nil, nil }
 
 func (s *shelf) Purge(context.Context, time.Time, int) (int, error) { return 0, nil }
 
@@ -308,6 +316,43 @@ func TestFetch_DropsAPausedMailboxAtOnce(t *testing.T) {
 		pass(time.Hour)
 		if s.messages() != 0 {
 			t.Fatal("a paused mailbox was read")
+		}
+	})
+}
+
+func TestFetch_WhatADeadProcessWatchedIsWatchedAgainWithin15Seconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, server := &shelf{dead: true}, &silent{}
+		died := time.Now()
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error, 1)
+		f := fetch.New(fetch.Options{Store: s, Lender: desk{}, Directory: desk{}, Owner: "next", Readers: func(protocol.Name) protocol.Reader { return server }})
+		go func() { done <- f.Run(ctx) }()
+		pass(time.Minute)
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if len(server.opened) == 0 || server.opened[0].Sub(died) > 15*time.Second {
+			t.Errorf("it died at %v, and the mailbox was opened again at %v", died, server.opened)
+		}
+	})
+}
+
+// A process that was stopped over its lease and won it back, after another had
+// it, must not go on with what it read before.
+func TestFetch_AWatchWhoseLeaseWasLostAndWonBackBeginsAnew(t *testing.T) {
+	inTime(t, nil, func(t *testing.T, _ *fetch.Fetch, s *shelf, server *silent) {
+		pass(time.Minute)
+		if n := server.attempts(); n != 1 {
+			t.Fatalf("%d connections", n)
+		}
+		s.mu.Lock()
+		s.fence++
+		s.mu.Unlock()
+		pass(time.Minute)
+		if n := server.attempts(); n != 2 {
+			t.Errorf("%d connections after another process had the mailbox, want a second one", n)
 		}
 	})
 }

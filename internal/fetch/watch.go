@@ -40,7 +40,7 @@ type watch struct {
 	outage *outage
 
 	cursors map[string]message.Cursor
-	owed    map[string][]uint32 // handed on, and after_receive not done yet
+	owed    map[string][]uint32 // handed on, and after_receive not done yet; as the store has it
 	refusal string              // of after_receive, told already
 }
 

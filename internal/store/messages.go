@@ -29,7 +29,11 @@ func (s *Store) Keep(ctx context.Context, k fetch.Keep) (int, error) {
 				events = append(events, m.Event)
 			}
 		}
-		if err := t.putCursor(k.MailboxID, k.Folder, k.Cursor); err != nil {
+		owedFrom := uint32(0)
+		if k.Owes && len(k.Messages) > 0 {
+			owedFrom = k.Messages[0].Received.UID
+		}
+		if err := t.putCursor(k.MailboxID, k.Folder, k.Cursor, owedFrom); err != nil {
 			return err
 		}
 		if kept > 0 {
@@ -101,6 +105,9 @@ func (s *Store) Disposed(ctx context.Context, d fetch.Disposed) error {
 			if err != nil {
 				return err
 			}
+		}
+		if err := t.oweNothing(d.MailboxID, d.Folder); err != nil {
+			return err
 		}
 		return t.addEvents(d.Event)
 	})

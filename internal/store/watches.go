@@ -85,11 +85,35 @@ func (s *Store) Cursor(ctx context.Context, mailboxID, folder string) (message.C
 	return c, fail(ctx, "read the cursor", err)
 }
 
-func (t *tx) putCursor(mailboxID, folder string, c message.Cursor) error {
+// putCursor moves a folder's cursor. With owedFrom, after_receive is owed from
+// there on, unless it is from before there already; without, what is owed stays.
+func (t *tx) putCursor(mailboxID, folder string, c message.Cursor, owedFrom uint32) error {
 	_, err := t.exec(`
-		INSERT INTO folders (mailbox_id, folder, uid_validity, uid) VALUES ($1, $2, $3, $4)
-		ON CONFLICT (mailbox_id, folder) DO UPDATE SET uid_validity = excluded.uid_validity, uid = excluded.uid`,
-		mailboxID, folder, int64(c.UIDValidity), int64(c.UID))
+		INSERT INTO folders (mailbox_id, folder, uid_validity, uid, owed_from) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (mailbox_id, folder) DO UPDATE SET uid_validity = excluded.uid_validity, uid = excluded.uid,
+			owed_from = CASE WHEN folders.owed_from = 0 THEN excluded.owed_from ELSE folders.owed_from END`,
+		mailboxID, folder, int64(c.UIDValidity), int64(c.UID), int64(owedFrom))
+	return err
+}
+
+// Owed implements fetch.Store.
+func (s *Store) Owed(ctx context.Context, mailboxID, folder string) ([]uint32, error) {
+	var uids []uint32
+	err := s.rows(ctx, `
+		SELECT m.uid FROM folders f
+		JOIN messages m ON m.mailbox_id = f.mailbox_id AND m.folder = f.folder AND m.uid_validity = f.uid_validity AND m.uid >= f.owed_from
+		WHERE f.mailbox_id = $1 AND f.folder = $2 AND f.owed_from > 0 ORDER BY m.uid`, []any{mailboxID, folder}, func(row scanner) error {
+		var uid uint32
+		err := row.Scan(&uid)
+		uids = append(uids, uid)
+		return err
+	})
+	return uids, fail(ctx, "read what is owed to a folder", err)
+}
+
+// oweNothing says that after_receive is done in a folder, or given up.
+func (t *tx) oweNothing(mailboxID, folder string) error {
+	_, err := t.exec("UPDATE folders SET owed_from = 0 WHERE mailbox_id = $1 AND folder = $2", mailboxID, folder)
 	return err
 }
 
@@ -100,7 +124,11 @@ func (s *Store) ResetFolder(ctx context.Context, mailboxID string, fence int64, 
 		if err := t.lockWatch(mailboxID, fence); err != nil {
 			return err
 		}
-		if err := t.putCursor(mailboxID, folder, c); err != nil {
+		// What was owed is owed again when the messages are recognised.
+		if err := t.oweNothing(mailboxID, folder); err != nil {
+			return err
+		}
+		if err := t.putCursor(mailboxID, folder, c, 0); err != nil {
 			return err
 		}
 		return t.addEvents(e)

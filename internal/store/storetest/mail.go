@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"testing"
 	"time"
 
@@ -159,6 +160,53 @@ func messages(t *testing.T, open func(*testing.T) *store.Store) {
 		if !listed[0].LastMailAt.Equal(noon()) {
 			t.Errorf("last mail at %v", listed[0].LastMailAt)
 		}
+	})
+	t.Run("what after_receive owes is known until it is done", func(t *testing.T) {
+		w := newWorld(t, open)
+		m := w.granted("desk@example.org")
+		watch := w.watch(m)
+		owed := func(want ...uint32) {
+			t.Helper()
+			got, err := w.Owed(w.ctx, m.ID, "INBOX")
+			must(t, err)
+			if !slices.Equal(got, want) {
+				t.Errorf("%v are owed, want %v", got, want)
+			}
+		}
+		keep := func(owes bool, bodies ...string) {
+			t.Helper()
+			k := w.batch(watch, bodies...)
+			k.Owes = owes
+			_, err := w.Keep(w.ctx, k)
+			must(t, err)
+		}
+		owed() // of a folder that was never read
+		keep(false, "1", "2")
+		owed()
+		more := w.batch(watch, "1", "2", "3", "4")
+		more.Messages, more.Owes = more.Messages[2:], true
+		_, err := w.Keep(w.ctx, more)
+		must(t, err)
+		owed(3, 4) // and not what was kept without
+		keep(true, "1", "2", "3", "4", "5")
+		owed(3, 4, 5)
+		done := fetch.Disposed{MailboxID: m.ID, Fence: watch.Lease.Fence, Folder: "INBOX", UIDValidity: 7, UIDs: []uint32{3, 4, 5}, What: "mark_seen"}
+		must(t, w.Disposed(w.ctx, done))
+		owed()
+		keep(true, "1", "2", "3", "4", "5", "6")
+		must(t, w.ResetFolder(w.ctx, m.ID, watch.Lease.Fence, "INBOX", message.Cursor{UIDValidity: 8}, about(event.FolderReset, m)))
+		owed() // until the messages are recognised under their new numbers
+		k := w.batch(watch, "5", "6")
+		for i := range k.Messages {
+			k.Messages[i].Received.UIDValidity = 8
+		}
+		k.Cursor, k.Owes = message.Cursor{UIDValidity: 8, UID: 2}, true
+		_, err = w.Keep(w.ctx, k)
+		must(t, err)
+		owed(1, 2)
+		w.claim("b", time.Hour, 5)
+		wantFault(t, w.Disposed(w.ctx, done), "work.fenced", fault.Conflict)
+		owed(1, 2)
 	})
 	t.Run("a folder that is numbered anew doubles none", func(t *testing.T) {
 		w := newWorld(t, open)
