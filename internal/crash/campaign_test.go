@@ -1,147 +1,191 @@
 package crash_test
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"text/tabwriter"
 	"time"
 
 	"github.com/mailgrant/mailgrant/internal/connect"
 	"github.com/mailgrant/mailgrant/internal/event"
-	"github.com/mailgrant/mailgrant/internal/mailbox"
-	"github.com/mailgrant/mailgrant/internal/protocol"
 	"github.com/mailgrant/mailgrant/internal/provider"
 	"github.com/mailgrant/mailgrant/internal/seal"
 	"github.com/mailgrant/mailgrant/internal/store"
 	"github.com/mailgrant/mailgrant/internal/testbed"
 )
 
-// The points at which a process dies.
-const (
-	beforeIntent       = "before_intent"
-	afterIntent        = "after_intent"
-	requestOnWire      = "request_on_the_wire" // sent, and not yet processed
-	answerOnWire       = "answer_on_the_wire"  // processed, and not yet received
-	answerReceived     = "answer_received_before_store"
-	whileStoring       = "while_storing" // somewhere in the commit
-	afterStore         = "after_store_before_use"
-	failureReceived    = "after_failure_before_store"
-	afterFailureStored = "after_failure_stored"
-	anywhere           = "anywhere" // after a random time
-)
+// flow is a way through the product, with the points at which a process dies on it.
+type flow struct {
+	name   string
+	points []string
+	lease  time.Duration // how long what a dead process worked on is held for it
+	// rooms makes what a process runs.
+	rooms func(*testing.T, *ground) (rooms, error)
+	// stage starts what outlives the processes of all lanes; what it gives makes a
+	// lane's part of it.
+	stage func(*testing.T) func(*lane) play
+}
 
-// pausedWithAnswer is where a process is paused, not killed.
-const pausedWithAnswer = "paused_with_answer"
+// play is what a lane does in its flow.
+type play interface {
+	// begin prepares what a point needs and has the process begin; it returns when
+	// the process is where it is to die. n numbers the kills of the lane.
+	begin(p *process, point string, n int) (*trial, error)
+	// release opens everything at which the world outside has met the process.
+	release()
+}
 
-func points() []string {
-	return []string{
-		beforeIntent, afterIntent, requestOnWire, answerOnWire, answerReceived, whileStoring, afterStore,
-		failureReceived, afterFailureStored, anywhere,
+// trial is one kill.
+type trial struct {
+	// left, where there is one, looks at what the dead process left.
+	left func() error
+	// judge lets the next process go on, and says what became of the work.
+	judge func(next *process) (string, error)
+}
+
+// anywhere is the point that every flow has: after a random time.
+const anywhere = "anywhere"
+
+func flows() []flow { return []flow{refreshFlow(), fetchFlow(), sendFlow(), deliverFlow()} }
+
+func flowNamed(name string) flow {
+	for _, f := range flows() {
+		if f.name == name {
+			return f
+		}
+	}
+	panic("there is no flow " + name)
+}
+
+// databases are those that everything is tried on.
+func databases() []struct {
+	name string
+	make func(*testing.T) string
+} {
+	return []struct {
+		name string
+		make func(*testing.T) string
+	}{
+		{"SQLite", func(t *testing.T) string { return filepath.Join(t.TempDir(), "mailgrant.db") }},
+		{"PostgreSQL", func(t *testing.T) string {
+			if testing.Short() {
+				t.Skip("PostgreSQL is left out under -short")
+			}
+			return testbed.StartPostgres(t).NewDatabase(t)
+		}},
 	}
 }
 
-// mayLose says where a strict rotation can cost the grant: its answer is under
-// way, or arrived and not in the database. It must be named there, and may happen nowhere else.
-func mayLose(point string) bool {
-	return slices.Contains([]string{answerOnWire, answerReceived, whileStoring, anywhere}, point)
-}
-
-func TestKill_AtEachPoint_SQLite(t *testing.T) {
-	campaign(t, eachPoint(), sqlite)
-}
-
-func TestKill_AtEachPoint_PostgreSQL(t *testing.T) {
-	if testing.Short() {
-		t.Skip("PostgreSQL is left out under -short")
+// everywhere runs a test for each flow on each database, side by side.
+func everywhere(t *testing.T, do func(t *testing.T, f flow, database func(*testing.T) string)) {
+	for _, f := range flows() {
+		t.Run(f.name, func(t *testing.T) {
+			t.Parallel()
+			for _, d := range databases() {
+				t.Run(d.name, func(t *testing.T) {
+					t.Parallel()
+					do(t, f, d.make)
+				})
+			}
+		})
 	}
-	campaign(t, eachPoint(), postgres)
 }
 
-// TestCampaign kills MAILGRANT_KILLS times on each database, at random points.
-func TestCampaign(t *testing.T) {
-	kills, err := strconv.Atoi(os.Getenv("MAILGRANT_KILLS"))
-	if err != nil || kills < 1 {
-		t.Skip("set MAILGRANT_KILLS=500 to kill as often on each database (make crash)")
-	}
-	plan := make([]string, kills)
-	for i := range plan {
-		plan[i] = points()[rand.IntN(len(points()))]
-	}
-	t.Run("SQLite", func(t *testing.T) { campaign(t, plan, sqlite) })
-	t.Run("PostgreSQL", func(t *testing.T) { campaign(t, plan, postgres) })
-}
-
-func eachPoint() []string {
+func TestKill_AtEachPoint(t *testing.T) {
 	times := 5
 	if testing.Short() {
 		times = 1
 	}
-	var plan []string
-	for range times {
-		plan = append(plan, points()...)
-	}
-	return plan
+	everywhere(t, func(t *testing.T, f flow, database func(*testing.T) string) {
+		var plan []string
+		for range times {
+			plan = append(plan, f.points...)
+		}
+		campaign(t, f, plan, database)
+	})
 }
 
-func sqlite(t *testing.T) string { return filepath.Join(t.TempDir(), "mailgrant.db") }
+// TestCampaign kills MAILGRANT_KILLS times in each flow on each database, at random points.
+func TestCampaign(t *testing.T) {
+	kills, err := strconv.Atoi(os.Getenv("MAILGRANT_KILLS"))
+	if err != nil || kills < 1 {
+		t.Skip("set MAILGRANT_KILLS=500 to kill as often in each flow on each database (make crash)")
+	}
+	everywhere(t, func(t *testing.T, f flow, database func(*testing.T) string) {
+		plan := make([]string, kills)
+		for i := range plan {
+			plan[i] = f.points[rand.IntN(len(f.points))]
+		}
+		campaign(t, f, plan, database)
+	})
+}
 
-func postgres(t *testing.T) string { return testbed.StartPostgres(t).NewDatabase(t) }
+// lanes is how many kills of a campaign are under way at once, each lane with a
+// database of its own.
+const lanes = 3
 
-// lanes is how many kills are under way at once, each lane with a database of its own.
-const lanes = 4
-
-// campaign kills as planned and prints what became of the grants.
-func campaign(t *testing.T, plan []string, database func(*testing.T) string) {
+// campaign kills as planned and prints what became of the work.
+func campaign(t *testing.T, f flow, plan []string, database func(*testing.T) string) {
 	t.Helper()
-	server := startStrict(t)
 	keys := filepath.Join(t.TempDir(), "keys.json")
+	onStage := f.stage(t)
 	work := make(chan string, len(plan))
 	for _, point := range plan {
 		work <- point
 	}
 	close(work)
-	table := newTable()
+	table := newTable(f)
 	var wg sync.WaitGroup
-	for range min(lanes, len(plan)) {
-		l := newLane(t, server, database(t), keys)
+	for i := range min(lanes, len(plan)) {
+		l := newLane(t, f, fmt.Sprint("lane", i), database(t), keys)
+		l.play = onStage(l)
 		wg.Go(func() {
 			for point := range work {
 				table.add(point, l.kill(point))
 			}
+			l.end()
 		})
 	}
 	wg.Wait()
-	t.Logf("kill -9, strict rotation:\n%s", table)
+	t.Logf("kill -9, %s:\n%s", f.name, table)
 }
 
-// lane is a database with what is needed to fill it and to look into it.
+// lane is a database with what is needed to fill it and to look into it, and
+// the process that works on it just now: each one finishes what the one before
+// it left, and then meets its own end.
 type lane struct {
-	t        *testing.T
-	server   *strict
-	store    *store.Store
-	database string
-	keyFile  string
-	keys     *seal.Keyset
+	t       *testing.T
+	flow    flow
+	play    play
+	orders  orders
+	store   *store.Store
+	keys    *seal.Keyset
+	running *process
+	kills   int
 }
 
-func newLane(t *testing.T, server *strict, database, keyFile string) *lane {
+func newLane(t *testing.T, f flow, name, database, keyFile string) *lane {
 	t.Helper()
 	keys, err := seal.OpenKeyset(keyFile)
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &lane{t: t, server: server, database: database, keyFile: keyFile, keys: keys}
+	l := &lane{t: t, flow: f, keys: keys, orders: orders{Flow: f.name, Owner: name, Database: database, Keys: keyFile}}
 	if l.store, err = store.Open(t.Context(), store.Options{URL: database}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		if l.running != nil {
+			l.running.end()
+		}
 		if err := l.store.Close(); err != nil {
 			t.Error(err)
 		}
@@ -157,130 +201,151 @@ func newLane(t *testing.T, server *strict, database, keyFile string) *lane {
 	return l
 }
 
-// grant stores a mailbox with a grant of a family and gives the mailbox's ID.
-func (l *lane) grant(f *family) (string, error) {
-	now := time.Now()
-	id := event.NewID()
-	m := mailbox.Mailbox{
-		ID: id, Address: id + "@strict.example", Provider: "strict", GrantType: "authorization_code", ActsAs: "owner",
-		Receive: &mailbox.Receive{Protocol: protocol.IMAP, Folders: []string{"INBOX"}, Mode: mailbox.ModePush}, Version: 1, CreatedAt: now, UpdatedAt: now,
-	}
-	told := event.New(now, event.MailboxCreated, event.System(), "The mailbox was added.").About(id, m.Address)
-	if err := l.store.SaveMailbox(l.t.Context(), connect.SaveMailbox{Mailbox: m, Events: []event.Event{told}}); err != nil {
-		return "", err
-	}
-	sealed, err := l.keys.Seal(seal.NewSecret(l.server.begin(id, f)), seal.Where("grant", id, "refresh_token"))
-	if err != nil {
-		return "", err
-	}
-	return id, l.store.Adopt(l.t.Context(), connect.Adoption{
-		Grant: mailbox.Grant{
-			MailboxID: id, State: mailbox.GrantActive, Verdict: mailbox.VerdictMatch, Subject: provider.Subject{Issuer: "strict", Subject: id},
-			Display: m.Address, ConnectedAt: now, ConnectedBy: "test", RefreshToken: sealed, NextRefreshAt: now.Add(time.Hour),
-		},
-		IfMailboxVersion: 1, IfProviderVersion: 1, Now: now,
-		Events: []event.Event{event.New(now, event.GrantCreated, event.System(), "The mailbox has its first grant.").About(id, m.Address)},
-	})
+// next starts the process that comes after.
+func (l *lane) next() error {
+	o := l.orders
+	o.Owner = fmt.Sprintf("%s/%d", o.Owner, l.kills)
+	var err error
+	l.running, err = start(l.t, o)
+	return err
 }
 
-// honoured reports whether the server honours the current refresh token of the grant.
-func (l *lane) honoured(id string) (mailbox.Grant, bool, error) {
-	g, err := l.store.Grant(l.t.Context(), id)
-	if err != nil {
-		return g, false, err
-	}
-	current, err := l.keys.Unseal(g.RefreshToken, seal.Where("grant", id, "refresh_token"))
-	return g, err == nil && l.server.honours(current.Reveal()), err
-}
-
-// What became of a grant.
+// What became of the work.
 const (
 	recovered = "recovered"
 	named     = "named"
 	failed    = "FAILED"
 )
 
-// kill lets a process die at a point, starts another, and judges.
+// kill lets the process die at a point, starts another, and judges.
 func (l *lane) kill(point string) string {
-	f := &family{unavailable: point == failureReceived || point == afterFailureStored}
-	meet := newRendezvous()
-	switch point {
-	case requestOnWire:
-		f.arrived = meet
-	case answerOnWire:
-		f.processed = meet
+	what, err := l.try(point)
+	if err == nil {
+		return what
 	}
-	id, err := l.grant(f)
-	if err != nil {
-		l.t.Errorf("%s: prepare: %v", point, err)
-		return failed
+	log := ""
+	if l.running != nil {
+		log = l.running.end()
+		l.running = nil
 	}
-	o := orders{
-		Owner: "killed", Database: l.database, Keys: l.keyFile, Endpoint: l.server.url, MailboxID: id, Point: point, Callers: 1,
-		Deadline: 1500 * time.Millisecond, Lease: 2 * time.Second,
-	}
-	p := start(l.t, o)
-	p.begin()
-	switch point {
-	case requestOnWire, answerOnWire:
-		select {
-		case <-meet.reached:
-		case <-time.After(patience):
-			l.t.Errorf("%s: no request came:\n%s", point, p.end())
-			return failed
-		}
-	case anywhere:
-		<-time.After(time.Duration(rand.Int64N(int64(40 * time.Millisecond))))
-	default:
-		if line := p.next(); line != "reached" {
-			l.t.Errorf("%s: the process said %q:\n%s", point, line, p.end())
-			return failed
-		}
-	}
-	if point == whileStoring {
-		<-time.After(time.Duration(rand.Int64N(int64(10 * time.Millisecond))))
-	}
-	p.end()
-	close(meet.killed)
-	return l.judge(point, id, o)
-}
-
-// judge looks at what is left and lets another process go on.
-func (l *lane) judge(point, id string, o orders) string {
-	_, honoured, err := l.honoured(id)
-	if err != nil {
-		l.t.Errorf("%s: read the grant: %v", point, err)
-		return failed
-	}
-	o.Owner, o.Point = "next", ""
-	p := start(l.t, o)
-	p.begin()
-	out := p.outcome()
-	after, still, err := l.honoured(id)
-	if err != nil {
-		l.t.Errorf("%s: read the grant: %v", point, err)
-		return failed
-	}
-	switch {
-	// A PostgreSQL that had the commit in its hands may finish it after the process is gone, and
-	// after our first look.
-	case len(out.Lent) == 1 && len(out.Faults) == 0 && still && after.State == mailbox.GrantActive:
-		return recovered
-	case !honoured && mayLose(point) && out.Faults["grant.lost_answer"] == 1 && after.State == mailbox.GrantDead && after.Cause == "grant.lost_answer":
-		return named
-	}
-	l.t.Errorf("%s: the server honoured the stored refresh token: %v before, %v after; lent %v, faults %v; the grant is %s because of %q: %s\n%s",
-		point, honoured, still, out.Lent, out.Faults, after.State, after.Cause, after.CauseText, p.log)
+	l.play.release()
+	l.t.Errorf("%s, %s: %v\n%s", l.flow.name, point, err, log)
 	return failed
 }
 
-// table counts what became of the grants, by point.
+func (l *lane) try(point string) (string, error) {
+	if l.running == nil {
+		if err := l.next(); err != nil {
+			return failed, err
+		}
+	}
+	l.kills++
+	trial, err := l.play.begin(l.running, point, l.kills)
+	if err != nil {
+		return failed, err
+	}
+	l.running.end()
+	if trial.left != nil {
+		if err := trial.left(); err != nil {
+			return failed, err
+		}
+	}
+	l.play.release()
+	l.orders.Ahead += l.flow.lease
+	if err := l.next(); err != nil {
+		return failed, err
+	}
+	return trial.judge(l.running)
+}
+
+// end lets the last process drain.
+func (l *lane) end() {
+	if l.running == nil {
+		return
+	}
+	if err := l.running.drain(); err != nil {
+		l.t.Errorf("%s: %v", l.flow.name, err)
+	}
+	l.running = nil
+}
+
+// reach waits until the process is where it is to die: at a seam, at a meeting
+// with the world outside, or anywhere within a time.
+func reach(p *process, point string, meet *rendezvous, within time.Duration) error {
+	if meet != nil {
+		select {
+		case <-meet.reached:
+			return nil
+		case <-time.After(patience):
+			return errors.New("the process never came")
+		}
+	}
+	if point == anywhere {
+		<-time.After(time.Duration(rand.Int64N(int64(within))))
+		return nil
+	}
+	_, err := p.await("reached")
+	if strings.HasPrefix(point, "while_") {
+		<-time.After(time.Duration(rand.Int64N(int64(10 * time.Millisecond))))
+	}
+	return err
+}
+
+// rendezvous is where the world outside meets the process that is to die: the
+// first to come closes reached and waits until it is opened.
+type rendezvous struct {
+	reached, opened chan struct{}
+	met             atomic.Bool
+	open            sync.Once
+}
+
+func newRendezvous() *rendezvous {
+	return &rendezvous{reached: make(chan struct{}), opened: make(chan struct{})}
+}
+
+// meet waits at the rendezvous; whoever comes after the first passes by. There
+// may be none.
+func (r *rendezvous) meet() (first bool) {
+	if r == nil || !r.met.CompareAndSwap(false, true) {
+		return false
+	}
+	close(r.reached)
+	<-r.opened
+	return true
+}
+
+func (r *rendezvous) release() {
+	if r != nil {
+		r.open.Do(func() { close(r.opened) })
+	}
+}
+
+// await polls until something is so.
+func await(what string, so func() (bool, error)) error {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	limit := time.After(patience)
+	for {
+		ok, err := so()
+		if ok || err != nil {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-limit:
+			return errors.New("waited in vain: " + what)
+		}
+	}
+}
+
+// table counts what became of the work, by point.
 type table struct {
+	flow   flow
 	mu     sync.Mutex
 	counts map[string]map[string]int
 }
 
-func newTable() *table { return &table{counts: map[string]map[string]int{}} }
+func newTable(f flow) *table { return &table{flow: f, counts: map[string]map[string]int{}} }
 
 func (t *table) add(point, what string) {
 	t.mu.Lock()
@@ -301,7 +366,7 @@ func (t *table) String() string {
 	}
 	fmt.Fprintln(w, "point\tkills\trecovered\tnamed\tfailed\t")
 	sum := map[string]int{}
-	for _, point := range points() {
+	for _, point := range t.flow.points {
 		for what, n := range t.counts[point] {
 			sum[what] += n
 		}

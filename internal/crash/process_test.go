@@ -9,18 +9,14 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/mailgrant/mailgrant/internal/broker"
-	"github.com/mailgrant/mailgrant/internal/egress"
-	"github.com/mailgrant/mailgrant/internal/fault"
-	"github.com/mailgrant/mailgrant/internal/mailbox"
-	"github.com/mailgrant/mailgrant/internal/oauth"
-	"github.com/mailgrant/mailgrant/internal/provider"
+	"github.com/mailgrant/mailgrant/internal/protocol"
 	"github.com/mailgrant/mailgrant/internal/seal"
 	"github.com/mailgrant/mailgrant/internal/store"
 )
@@ -28,90 +24,37 @@ import (
 // envOrders carries the orders of a process that is to be killed, as JSON.
 const envOrders = "MAILGRANT_CRASH_ORDERS"
 
-// orders tell a process what to do.
+// orders say what a process is: which flow it serves, and where everything is.
 type orders struct {
-	Owner     string
-	Database  string // path or URL
-	Keys      string // key file
-	Endpoint  string
-	MailboxID string
-	Point     string // where to stop and wait for the kill; empty: nowhere
-	Callers   int
-	Deadline  time.Duration // of the request; zero: the broker's default
-	Lease     time.Duration
+	Flow     string
+	Owner    string
+	Database string        // path or URL
+	Keys     string        // key file
+	Ahead    time.Duration // of its clock: the leases of its predecessors have run out
+	Lease    time.Duration // zero: the room's own
+	Deadline time.Duration // of a token request; zero: the broker's own
 
-	resume chan struct{} // told when a process that waits may go on
+	Endpoint        string // of tokens
+	Receive, Submit protocol.Endpoint
 }
 
-// outcome is what a process that was not killed reports.
-type outcome struct {
-	Lent   map[string]int // access tokens lent, by value: they are the test's own
-	Faults map[string]int // by ID
+// order is one thing for a process to do, and where to stop on the way.
+type order struct {
+	Point     string // empty: nowhere
+	MailboxID string
+	Callers   int
+
+	Mailbox string // address
+	Key     string // idempotency key
+	Size    int    // of the message to send
+
+	WebhookID string
+	Events    int // to write; none: to deliver what waits
 }
 
 const mark = "crash: " // begins each line of the conversation
 
-// TestProcess is the process that is killed; it does nothing unless it was
-// started by the tests of this package.
-func TestProcess(t *testing.T) {
-	raw := os.Getenv(envOrders)
-	if raw == "" {
-		t.Skip("runs only as a process that another test starts")
-	}
-	var o orders
-	if err := json.Unmarshal([]byte(raw), &o); err != nil {
-		t.Fatal(err)
-	}
-	// The conversation ends when the test that started us does: then so do we.
-	begin := make(chan struct{})
-	o.resume = make(chan struct{})
-	go func() {
-		in := bufio.NewScanner(os.Stdin)
-		in.Scan()
-		close(begin)
-		for in.Scan() { // until it is closed
-			o.resume <- struct{}{}
-		}
-		os.Exit(3)
-	}()
-	b := o.wire(t)
-	say("ready", nil)
-	<-begin
-	out := outcome{Lent: map[string]int{}, Faults: map[string]int{}}
-	var mu sync.Mutex
-	var wg sync.WaitGroup
-	for range o.Callers {
-		wg.Go(func() {
-			token, err := borrow(t.Context(), b, o.MailboxID)
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil {
-				out.Faults[fault.Of(err).ID]++
-				return
-			}
-			out.Lent[token.Reveal()]++
-		})
-	}
-	wg.Wait()
-	say("outcome", out)
-}
-
-// borrow asks until it is lent a token or the grant has ended.
-func borrow(ctx context.Context, b *broker.Broker, mailboxID string) (seal.Secret, error) {
-	limit := time.After(2 * time.Minute)
-	for {
-		token, _, err := b.Lend(ctx, mailboxID, provider.ResourceMail, time.Minute)
-		if err == nil || fault.KindOf(err) == fault.Dead {
-			return token, err
-		}
-		select {
-		case <-limit:
-			return token, err
-		case <-time.After(200 * time.Millisecond):
-		}
-	}
-}
-
+// say tells the test something.
 func say(what string, value any) {
 	line := mark + what
 	if value != nil {
@@ -124,116 +67,115 @@ func say(what string, value any) {
 	fmt.Println(line)
 }
 
-// stop is a named point: it says that it was reached and waits for the kill.
-func (o orders) stop(point string) {
-	if o.Point != point {
-		return
-	}
-	say("reached", nil)
-	select {}
+// seams are the named points of a process, of which one may be armed.
+type seams struct {
+	mu     sync.Mutex
+	point  string
+	resume chan struct{} // told when a process that waits may go on
 }
 
-// wire joins the real broker to the real store, with the seams between.
-func (o orders) wire(t *testing.T) *broker.Broker {
-	t.Helper()
-	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	s, err := store.Open(t.Context(), store.Options{URL: o.Database, Logger: log})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Close() }) // a store that cannot be closed shows in the tests of the store
-	keys, err := seal.OpenKeyset(o.Keys)
-	if err != nil {
-		t.Fatal(err)
-	}
-	client, err := egress.New(egress.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := broker.New(broker.Options{
-		Store:     seamedStore{s, o},
-		Directory: directory{s, kind{o: o, endpoint: oauth.TokenEndpoint{URL: o.Endpoint, ClientID: "crash", HTTP: client}}},
-		Keys:      keys, Owner: o.Owner, Logger: log, RequestDeadline: o.Deadline, Lease: o.Lease,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
+func (s *seams) arm(point string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.point = point
 }
 
-// seamedStore stops before and after the writes of a renewal.
-type seamedStore struct {
-	*store.Store
-	o orders
-}
-
-func (s seamedStore) BeginRefresh(ctx context.Context, b broker.BeginRefresh) (mailbox.Grant, error) {
-	s.o.stop(beforeIntent)
-	g, err := s.Store.BeginRefresh(ctx, b)
-	if err == nil {
-		s.o.stop(afterIntent)
+// hit reports that a point is the armed one. It is then armed no more.
+func (s *seams) hit(point string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.point != point || point == "" {
+		return false
 	}
-	return g, err
+	s.point = ""
+	return true
 }
 
-func (s seamedStore) FinishRefresh(ctx context.Context, f broker.FinishRefresh) error {
-	s.o.stop(answerReceived)
-	switch s.o.Point {
-	case whileStoring:
-		say("reached", nil) // and goes on: the kill meets the commit somewhere
-	case pausedWithAnswer:
+// stop is a named point: it says that it was reached and waits for the kill, or
+// until the process may go on.
+func (s *seams) stop(point string) {
+	if s.hit(point) {
 		say("reached", nil)
-		<-s.o.resume
+		<-s.resume
 	}
-	err := s.Store.FinishRefresh(ctx, f)
-	if err == nil {
-		s.o.stop(afterStore)
+}
+
+// pass is a point that is not waited at: the kill meets what follows somewhere.
+func (s *seams) pass(point string) {
+	if s.hit(point) {
+		say("reached", nil)
 	}
-	return err
 }
 
-func (s seamedStore) FailRefresh(ctx context.Context, f broker.FailRefresh) error {
-	s.o.stop(failureReceived)
-	err := s.Store.FailRefresh(ctx, f)
-	if err == nil {
-		s.o.stop(afterFailureStored)
+// ground is what the rooms of every flow stand on.
+type ground struct {
+	orders
+	*seams
+	store *store.Store
+	keys  *seal.Keyset
+	log   *slog.Logger
+}
+
+func (g *ground) now() time.Time { return time.Now().Add(g.Ahead) }
+
+// rooms are what a process runs for its flow.
+type rooms interface {
+	// do does what is asked and gives what is to be reported.
+	do(ctx context.Context, o order) any
+	// run works until ctx ends, and drains.
+	run(ctx context.Context) error
+}
+
+// TestProcess is the process that is killed; it does nothing unless it was
+// started by the tests of this package.
+func TestProcess(t *testing.T) {
+	raw := os.Getenv(envOrders)
+	if raw == "" {
+		t.Skip("runs only as a process that another test starts")
 	}
-	return err
-}
-
-// directory reads mailboxes from the store; every provider is the strict one.
-type directory struct {
-	*store.Store
-	kind kind
-}
-
-func (d directory) Registration(context.Context, string) (provider.Kind, provider.Registration, error) {
-	return d.kind, provider.Registration{Record: provider.Record{Name: "strict", Version: 1}}, nil
-}
-
-// kind is as little of a provider as a renewal needs, over the real OAuth client.
-type kind struct {
-	provider.Kind
-	o        orders
-	endpoint oauth.TokenEndpoint
-}
-
-func (k kind) Resources(provider.Record, []provider.Use, string) ([]provider.Resource, error) {
-	return []provider.Resource{{Name: provider.ResourceMail, Scopes: []string{"mail"}}}, nil
-}
-
-func (k kind) Refresh(ctx context.Context, _ provider.Registration, refreshToken seal.Secret, r provider.Resource) (provider.Tokens, error) {
-	got, err := k.endpoint.Refresh(ctx, refreshToken, r.Scopes)
+	g := &ground{seams: &seams{resume: make(chan struct{})}, log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
+	if err := json.Unmarshal([]byte(raw), &g.orders); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	if g.store, err = store.Open(t.Context(), store.Options{URL: g.Database, Now: g.now, Logger: g.log}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = g.store.Close() }) // a store that cannot be closed shows in the tests of the store
+	if g.keys, err = seal.OpenKeyset(g.Keys); err != nil {
+		t.Fatal(err)
+	}
+	r, err := flowNamed(g.Flow).rooms(t, g)
 	if err != nil {
-		if f := oauth.Fault(err); f != nil {
-			return provider.Tokens{RefreshToken: got.RefreshToken}, f
-		}
-		return provider.Tokens{}, egress.Classify(err, egress.Target{Setting: "token_endpoint"})
+		t.Fatal(err)
 	}
-	return provider.Tokens{
-		AccessToken: got.AccessToken, RefreshToken: got.RefreshToken, Resource: r.Name, Scopes: r.Scopes,
-		ExpiresAt: time.Now().Add(got.ExpiresIn),
-	}, nil
+	ctx, stop := signal.NotifyContext(t.Context(), syscall.SIGTERM)
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- r.run(ctx) }()
+	go g.converse(ctx, r)
+	say("ready", nil)
+	text := ""
+	if err := <-ended; err != nil {
+		text = err.Error()
+	}
+	say("drained", text)
+}
+
+// converse does what the test says. The conversation ends when the test that
+// started us does: then so do we.
+func (g *ground) converse(ctx context.Context, r rooms) {
+	in := bufio.NewScanner(os.Stdin)
+	for in.Scan() {
+		var o order
+		if err := json.Unmarshal(in.Bytes(), &o); err != nil {
+			g.resume <- struct{}{}
+			continue
+		}
+		g.arm(o.Point)
+		go func() { say("outcome", r.do(context.WithoutCancel(ctx), o)) }()
+	}
+	os.Exit(3)
 }
 
 // process is a started one, seen from the test.
@@ -246,24 +188,23 @@ type process struct {
 }
 
 // start starts a process and waits until it is ready.
-func start(t *testing.T, o orders) *process {
-	t.Helper()
+func start(t *testing.T, o orders) (*process, error) {
 	encoded, err := json.Marshal(o)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	p := &process{t: t, cmd: exec.Command(os.Args[0], "-test.run=^TestProcess$", "-test.count=1"), lines: make(chan string, 16), log: &strings.Builder{}}
 	p.cmd.Env = append(os.Environ(), envOrders+"="+string(encoded))
 	p.cmd.Stderr = p.log
 	if p.in, err = p.cmd.StdinPipe(); err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	go func() {
 		defer close(p.lines)
@@ -273,30 +214,54 @@ func start(t *testing.T, o orders) *process {
 			}
 		}
 	}()
-	if line := p.next(); line != "ready" {
-		t.Errorf("the process said %q, not that it is ready:\n%s", line, p.end())
-	}
-	return p
+	_, err = p.await("ready")
+	return p, err
 }
 
 // patience is how long a process may take for anything.
-const patience = 3 * time.Minute
+const patience = time.Minute
 
-// next is the next line; empty when the process has ended or takes too long.
-func (p *process) next() string {
-	select {
-	case line := <-p.lines:
-		return line
-	case <-time.After(patience):
-		return ""
+// await waits for a line that begins so and gives what follows. Others before
+// it are passed over.
+func (p *process) await(what string) (string, error) {
+	limit := time.After(patience)
+	for {
+		select {
+		case line, open := <-p.lines:
+			if !open {
+				return "", fmt.Errorf("the process ended before it said %q:\n%s", what, p.end())
+			}
+			if rest, ours := strings.CutPrefix(line, what); ours {
+				return strings.TrimPrefix(rest, " "), nil
+			}
+		case <-limit:
+			return "", fmt.Errorf("the process never said %q:\n%s", what, p.end())
+		}
 	}
 }
 
-// begin lets a process begin, or go on where it waits.
-func (p *process) begin() {
-	if _, err := io.WriteString(p.in, "begin\n"); err != nil {
-		p.t.Errorf("begin: %v", err)
+// order gives a process something to do.
+func (p *process) order(o order) error {
+	encoded, err := json.Marshal(o)
+	if err == nil {
+		_, err = p.in.Write(append(encoded, '\n'))
 	}
+	return err
+}
+
+// resume lets a process go on that waits at a point.
+func (p *process) resume() error {
+	_, err := io.WriteString(p.in, "resume\n")
+	return err
+}
+
+// outcome waits for what a process reports of an order.
+func (p *process) outcome(into any) error {
+	raw, err := p.await("outcome")
+	if err == nil {
+		err = json.Unmarshal([]byte(raw), into)
+	}
+	return err
 }
 
 func (p *process) signal(s syscall.Signal) {
@@ -313,15 +278,12 @@ func (p *process) end() string {
 	return p.log.String()
 }
 
-// outcome waits for the report of a process that nobody kills.
-func (p *process) outcome() outcome {
-	p.t.Helper()
-	line := p.next()
-	log := p.end()
-	var out outcome
-	raw, ok := strings.CutPrefix(line, "outcome ")
-	if !ok || json.Unmarshal([]byte(raw), &out) != nil {
-		p.t.Errorf("the process reported %q:\n%s", line, log)
+// drain asks a process to end and waits for it.
+func (p *process) drain() error {
+	p.signal(syscall.SIGTERM)
+	text, err := p.await("drained")
+	if log := p.end(); err == nil && text != `""` {
+		err = fmt.Errorf("the process ended badly: %s\n%s", text, log)
 	}
-	return out
+	return err
 }

@@ -30,20 +30,12 @@ type family struct {
 	lenient     bool          // used refresh tokens live on, as at Microsoft
 	unavailable bool          // the first request is answered 503 and not processed
 	latency     time.Duration // between processing and answer
-	// Where the process is to die during a request: the endpoint closes reached,
-	// waits for killed and breaks the connection off.
+	// Where the process is to die during a request, which is then broken off.
 	arrived, processed *rendezvous
 }
 
 func (f *family) accepts(n int) bool {
 	return !f.ended && (f.living == n || f.lenient && n >= 0 && n <= f.living)
-}
-
-// rendezvous is where the endpoint and the killer meet.
-type rendezvous struct{ reached, killed chan struct{} }
-
-func newRendezvous() *rendezvous {
-	return &rendezvous{reached: make(chan struct{}), killed: make(chan struct{})}
 }
 
 func startStrict(t *testing.T) *strict {
@@ -100,8 +92,8 @@ func (s *strict) token(w http.ResponseWriter, r *http.Request) {
 	first := f.requests == 1
 	s.mu.Unlock()
 
-	if f.arrived != nil && first {
-		dieWith(f.arrived)
+	if f.arrived.meet() {
+		panic(http.ErrAbortHandler)
 	}
 	s.mu.Lock()
 	switch {
@@ -118,20 +110,13 @@ func (s *strict) token(w http.ResponseWriter, r *http.Request) {
 	f.living++
 	next := fmt.Sprintf("%s.%d", name, f.living)
 	s.mu.Unlock()
-	if f.processed != nil && first {
-		dieWith(f.processed)
+	if f.processed.meet() {
+		panic(http.ErrAbortHandler)
 	}
 	<-time.After(f.latency)
 	answer(w, http.StatusOK, map[string]any{
 		"access_token": "access-" + next, "token_type": "Bearer", "expires_in": 3600, "refresh_token": next, "scope": "mail",
 	})
-}
-
-// dieWith meets the killer and breaks the connection off.
-func dieWith(r *rendezvous) {
-	close(r.reached)
-	<-r.killed
-	panic(http.ErrAbortHandler)
 }
 
 func answer(w http.ResponseWriter, status int, body map[string]any) {

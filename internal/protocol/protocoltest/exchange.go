@@ -32,6 +32,8 @@ type Tenant struct {
 	boxes   map[string]exchange.Mailbox
 	known   map[string]bool
 	calls   []exchange.Call
+	onFault func(point exchange.FaultPoint, mailbox string) exchange.Fault
+	onCall  func(exchange.Call)
 }
 
 // StartExchange runs one with the mailboxes of the bench.
@@ -89,6 +91,14 @@ func (d *Tenant) Break(point exchange.FaultPoint, reply string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.faults[point] = exchange.Fault{Active: true, Reply: reply}
+}
+
+// Watch has fault asked, too, at every point where one may happen, and call told
+// of every command before its answer goes out. Both may keep the server waiting.
+func (d *Tenant) Watch(fault func(point exchange.FaultPoint, mailbox string) exchange.Fault, call func(exchange.Call)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.onFault, d.onCall = fault, call
 }
 
 // Mend ends every fault.
@@ -168,15 +178,23 @@ func (d *Tenant) MaySendAs(who exchange.Principal, _, from string) bool {
 func (d *Tenant) Now() time.Time { return time.Now() }
 
 // Fault implements exchange.Directory.
-func (d *Tenant) Fault(point exchange.FaultPoint, _ string) exchange.Fault {
+func (d *Tenant) Fault(point exchange.FaultPoint, mailbox string) exchange.Fault {
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.faults[point]
+	fault, ask := d.faults[point], d.onFault
+	d.mu.Unlock()
+	if !fault.Active && ask != nil {
+		return ask(point, mailbox)
+	}
+	return fault
 }
 
 // Record implements exchange.Directory.
 func (d *Tenant) Record(c exchange.Call) {
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	d.calls = append(d.calls, c)
+	tell := d.onCall
+	d.mu.Unlock()
+	if tell != nil {
+		tell(c)
+	}
 }
