@@ -55,6 +55,7 @@ const (
 	SubmissionSent     Kind = "submission.sent"
 	SubmissionFailed   Kind = "submission.failed"
 	SubmissionExpired  Kind = "submission.expired"
+	SubmissionDoubled  Kind = "submission.possibly_duplicated"
 
 	WebhookCreated  Kind = "webhook.created"
 	WebhookUpdated  Kind = "webhook.updated"
@@ -125,6 +126,7 @@ func Kinds() []Described {
 		{SubmissionSent, "A message was sent.", false},
 		{SubmissionFailed, "A message cannot be sent.", true},
 		{SubmissionExpired, "A message waited longer than allowed and will not be sent.", true},
+		{SubmissionDoubled, "A mail server took a message from an attempt that had been held for dead and taken over, so it may have been sent twice.", false},
 		{WebhookCreated, "A webhook was added.", false},
 		{WebhookUpdated, "A webhook was changed.", false},
 		{WebhookDeleted, "A webhook was removed.", false},

@@ -78,6 +78,10 @@ type Store interface {
 	EnterData(ctx context.Context, id string, fence int64) error
 	// Settle ends a submission: sent, failed or expired, under the fence ("work.fenced").
 	Settle(ctx context.Context, s Settlement) error
+	// TakenLate records, with its event, that a server took the message in an attempt
+	// that another has taken over from: it is possibly duplicated, unless it was, or
+	// will be, settled as Found. It changes nothing else.
+	TakenLate(ctx context.Context, l Late) error
 	// Retry puts it back to queued until NextAttemptAt, under the fence.
 	Retry(ctx context.Context, r Retry) error
 	// Hasten makes a queued submission due now, with its job, where nobody has claimed
@@ -103,6 +107,7 @@ type Settlement struct {
 	Fence              int64
 	State              State
 	PossiblyDuplicated bool
+	Found              bool // sent, as the sent messages of the mailbox show: it is there, and went out once
 	Reply              string
 	Cause              string
 	CauseText          string

@@ -13,7 +13,8 @@
 // A message is sent twice only where a connection broke between the message
 // and the server's reply, or the process died there. Then the sent messages of
 // the mailbox are looked at first: found means sent. Where they cannot decide,
-// the message is sent again and marked as possibly duplicated.
+// the message is sent again and marked as possibly duplicated. So is one that a
+// server takes from a process that had been held for dead (late.go).
 package outbox
 
 import (
@@ -230,10 +231,17 @@ func paused(address string) *fault.Error {
 	}
 }
 
+// endTime is how long attempts under way may take once Run is to end. One that
+// was cut off after its message went out could not say whether it was taken.
+const endTime = 20 * time.Second
+
 // Run wakes what was nudged, looks for due submissions whose job was lost, and
 // removes settled ones past their retention. It returns when its own attempts
-// have ended and what was nudged is woken.
+// have ended, for which they get a while, and what was nudged is woken.
 func (o *Outbox) Run(ctx context.Context) error {
+	lasting, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(endTime, cut) })()
 	var wait sync.WaitGroup
 	wait.Go(func() { o.answerNudges(ctx) })
 	slots := make(chan struct{}, o.Concurrency)
@@ -253,7 +261,10 @@ func (o *Outbox) Run(ctx context.Context) error {
 			}
 			wait.Go(func() {
 				defer func() { <-slots }()
-				if err := o.Send(ctx, id); err != nil && ctx.Err() == nil {
+				if ctx.Err() != nil {
+					return
+				}
+				if err := o.Send(lasting, id); err != nil && lasting.Err() == nil {
 					o.Logger.Error("send a submission", "submission_id", id, "err", err)
 				}
 			})

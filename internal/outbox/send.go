@@ -2,8 +2,8 @@ package outbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
@@ -24,6 +24,9 @@ const (
 	nudgedAgain = time.Second
 )
 
+// foundAmongSent stands for the server's reply where nobody heard it.
+const foundAmongSent = "found among the sent messages of the mailbox"
+
 // Send makes one attempt at a submission, if it is due and nobody else's. It is
 // the work of the job that Accept and Retry enqueue. The error tells only of
 // what could not be recorded; the outcome of the attempt is in the submission.
@@ -36,7 +39,7 @@ func (o *Outbox) Send(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	a := &attempt{Outbox: o, s: s, unknown: s.InData, nudgesBefore: o.nudgesOf(s.MailboxID)}
+	a := &attempt{Outbox: o, s: s, unknown: s.InData || s.PossiblyDuplicated, nudgesBefore: o.nudgesOf(s.MailboxID)}
 	work, cancel := context.WithTimeout(ctx, o.Lease-time.Minute)
 	defer cancel()
 	err = a.run(work)
@@ -99,7 +102,7 @@ func (a *attempt) run(ctx context.Context) error {
 			return a.retry(ctx, fault.Of(err), time.Minute)
 		}
 		if sent {
-			return a.settle(ctx, Sent, "found among the sent messages of the mailbox", nil)
+			return a.settle(ctx, Sent, foundAmongSent, nil)
 		}
 	}
 	return a.transmit(ctx)
@@ -174,7 +177,9 @@ func (a *attempt) through(ctx context.Context, at protocol.Endpoint, user string
 		return receipt, false, err
 	}
 	defer func() { _ = raw.Close() }()
-	data := &entering{Reader: raw, enter: func() error { return a.Store.EnterData(ctx, a.s.ID, a.s.Lease.Fence) }}
+	data := &entering{
+		Reader: raw, enter: func() error { return a.Store.EnterData(ctx, a.s.ID, a.s.Lease.Fence) }, now: a.Now, until: a.s.Lease.Until,
+	}
 	receipt, err = sender.Send(ctx, at, protocol.Login{User: user, AccessToken: accessToken}, a.s.Envelope, data, a.s.Size)
 	if f := fault.Of(err); err != nil && protocol.AuthRefused(f) {
 		a.Lender.Refused(ctx, a.box.ID, at.Resource, accessToken)
@@ -185,32 +190,23 @@ func (a *attempt) through(ctx context.Context, at protocol.Endpoint, user string
 // sent records what came of handing the message over.
 func (a *attempt) sent(ctx context.Context, receipt protocol.Receipt, err error) error {
 	if err == nil {
-		return a.settle(ctx, Sent, receipt.Reply, nil)
+		err := a.settle(ctx, Sent, receipt.Reply, nil)
+		if fault.Has(err, "work.fenced") {
+			return a.late(ctx)
+		}
+		return err
 	}
 	if fault.Has(err, "work.fenced") {
 		return err
+	}
+	if errors.Is(err, errLeaseOver) {
+		return a.postpone(ctx, time.Second, nil) // unless another has taken over
 	}
 	if f := fault.Of(err); protocol.NoReply(f) {
 		a.unknown = true
 		return a.retry(ctx, f, time.Minute)
 	}
 	return a.stumble(ctx, err)
-}
-
-// entering records, before the first byte of the message goes out, that it does.
-type entering struct {
-	io.Reader
-	enter func() error
-}
-
-func (e *entering) Read(p []byte) (int, error) {
-	if e.enter != nil {
-		if err := e.enter(); err != nil {
-			return 0, err
-		}
-		e.enter = nil
-	}
-	return e.Reader.Read(p)
 }
 
 func (a *attempt) lend(ctx context.Context, resource string) (seal.Secret, error) {
@@ -336,8 +332,8 @@ func (a *attempt) settle(ctx context.Context, state State, reply string, f *faul
 	v := Settlement{ID: a.s.ID, Fence: a.s.Lease.Fence, State: state, PossiblyDuplicated: a.unknown, Reply: fault.Shorten(reply, 500), Now: a.Now()}
 	kind, text := event.SubmissionSent, fmt.Sprintf("A message to %s was sent.", recipients(a.s.Envelope))
 	switch {
-	case state == Sent && strings.HasPrefix(reply, "found"):
-		v.PossiblyDuplicated = false
+	case state == Sent && reply == foundAmongSent:
+		v.PossiblyDuplicated, v.Found = false, true
 	case state == Sent && a.unknown:
 		text += " An earlier attempt broke off before the server's answer, so the recipient may have it twice."
 	case state == Failed:

@@ -3,10 +3,12 @@ package outbox_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"testing"
 	"time"
 
+	"github.com/mailgrant/mailgrant/internal/event"
 	"github.com/mailgrant/mailgrant/internal/fault"
 	"github.com/mailgrant/mailgrant/internal/mailbox"
 	"github.com/mailgrant/mailgrant/internal/message"
@@ -123,4 +125,79 @@ func (o overtaken) MailboxByID(ctx context.Context, id string) (mailbox.Mailbox,
 		return mailbox.Mailbox{}, err
 	}
 	return o.House.MailboxByID(ctx, id)
+}
+
+// A process that slept over its lease in the middle of a message sends no more of
+// it: without its end, the server keeps nothing.
+func TestOutbox_NothingGoesOutOnceTheLeaseIsOver(t *testing.T) {
+	t.Parallel()
+	p := newPost(t, provider.Traits{}, nil)
+	s := p.submit("slept over")
+	o := p.options()
+	o.Senders = func(protocol.Name) protocol.Sender { return sleepy{p} }
+	if err := outbox.New(o).Send(t.Context(), s.ID); err != nil {
+		t.Fatal(err)
+	}
+	got, err := p.h.Submission(t.Context(), s.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.want(got, outbox.Queued, false, "", 0); got.InData {
+		t.Fatal("it counts as perhaps sent, and was not")
+	}
+}
+
+// sleepy reads a little of the message, and the rest an hour later.
+type sleepy struct{ p *post }
+
+func (s sleepy) Send(_ context.Context, _ protocol.Endpoint, _ protocol.Login, _ message.Envelope, raw io.Reader, _ int64) (protocol.Receipt, error) {
+	if _, err := io.ReadFull(raw, make([]byte, 10)); err != nil {
+		return protocol.Receipt{}, err
+	}
+	s.p.clock.pass(time.Hour)
+	if _, err := io.ReadAll(raw); err != nil {
+		return protocol.Receipt{}, fmt.Errorf("read the message to send: %w", err)
+	}
+	return protocol.Receipt{Reply: "250 OK"}, nil
+}
+
+// What a server takes although another process has taken over is marked: nobody
+// can take it back.
+func TestOutbox_AMessageThatIsTakenLateIsMarked(t *testing.T) {
+	t.Parallel()
+	p := newPost(t, provider.Traits{SavesSent: true}, nil)
+	s := p.submit("late")
+	o := p.options()
+	o.Senders = func(protocol.Name) protocol.Sender { return overslept{p, s.ID} }
+	if err := outbox.New(o).Send(t.Context(), s.ID); err != nil {
+		t.Fatal(err)
+	}
+	got, err := p.h.Submission(t.Context(), s.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.want(got, outbox.Sent, true, "", 1)
+	if n := p.h.Count(t, event.SubmissionDoubled); n != 1 {
+		t.Errorf("%d events", n)
+	}
+}
+
+// overslept reads the whole message and sleeps before the server answers;
+// meanwhile another process sends it.
+type overslept struct {
+	p  *post
+	id string
+}
+
+func (o overslept) Send(ctx context.Context, _ protocol.Endpoint, _ protocol.Login, _ message.Envelope, raw io.Reader, _ int64) (protocol.Receipt, error) {
+	if _, err := io.ReadAll(raw); err != nil {
+		return protocol.Receipt{}, err
+	}
+	o.p.clock.pass(time.Hour)
+	next := o.p.options()
+	next.Owner = "successor"
+	if err := outbox.New(next).Send(ctx, o.id); err != nil {
+		return protocol.Receipt{}, err
+	}
+	return protocol.Receipt{Reply: "250 OK"}, nil
 }

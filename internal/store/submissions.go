@@ -167,9 +167,9 @@ func (s *Store) EnterData(ctx context.Context, id string, fence int64) error {
 func (s *Store) Settle(ctx context.Context, v outbox.Settlement) error {
 	return s.change(ctx, "settle the submission", func(t *tx) error {
 		n, err := t.exec(`
-			UPDATE submissions SET state = $3, possibly_duplicated = $4, attempts = attempts + CASE WHEN $3 = 'expired' THEN 0 ELSE 1 END,
+			UPDATE submissions SET state = $3, possibly_duplicated = NOT $10 AND ($4 OR possibly_duplicated), found = $10, attempts = attempts + CASE WHEN $3 = 'expired' THEN 0 ELSE 1 END,
 				lease_owner = '', lease_until = 0, in_data = FALSE, due_at = 0, settled_at = $5, reply = $6, cause = $7, cause_text = $8, remedy = $9
-			WHERE `+held, v.ID, v.Fence, string(v.State), v.PossiblyDuplicated, stamp(v.Now), plain(v.Reply), v.Cause, plain(v.CauseText), plain(v.Remedy))
+			WHERE `+held, v.ID, v.Fence, string(v.State), v.PossiblyDuplicated, stamp(v.Now), plain(v.Reply), v.Cause, plain(v.CauseText), plain(v.Remedy), v.Found)
 		if err != nil {
 			return err
 		}
@@ -177,6 +177,18 @@ func (s *Store) Settle(ctx context.Context, v outbox.Settlement) error {
 			return fenced("this submission")
 		}
 		return t.addEvents(v.Event)
+	})
+}
+
+// TakenLate implements outbox.Store.
+func (s *Store) TakenLate(ctx context.Context, l outbox.Late) error {
+	return s.change(ctx, "note that the message was taken late", func(t *tx) error {
+		n, err := t.exec("UPDATE submissions SET possibly_duplicated = TRUE WHERE id = $1 AND lease_fence > $2 AND NOT possibly_duplicated AND NOT found",
+			l.ID, l.Fence)
+		if err != nil || n == 0 { // it is marked already, or was found and so went out once
+			return err
+		}
+		return t.addEvents(l.Event)
 	})
 }
 

@@ -110,6 +110,41 @@ func submissions(t *testing.T, open func(*testing.T) *store.Store) {
 		_, err = w.Submission(w.ctx, "none")
 		wantFault(t, err, "submission.unknown", fault.NotFound)
 	})
+	t.Run("taken late it is possibly duplicated, unless it was found", func(t *testing.T) {
+		w := newWorld(t, open)
+		for name, c := range map[string]struct {
+			before, after func(outbox.Submission) // what the successor does before and after the late acceptance
+			marked        bool
+		}{
+			"settled before":           {before: w.settledAs(false), marked: true},
+			"settled after":            {after: w.settledAs(false), marked: true},
+			"found before":             {before: w.settledAs(true), marked: false},
+			"found after":              {after: w.settledAs(true), marked: false},
+			"nobody has taken it over": {marked: false},
+		} {
+			first := w.claimed(w.accept().ID, 0)
+			second := first
+			if c.before != nil || c.after != nil {
+				second = w.claimed(first.ID, time.Hour)
+			}
+			if c.before != nil {
+				c.before(second)
+			}
+			told := w.events(event.SubmissionDoubled)
+			late := outbox.Late{ID: first.ID, Fence: first.Lease.Fence, Event: event.New(noon(), event.SubmissionDoubled, event.System(), "Taken late.")}
+			must(t, w.TakenLate(w.ctx, late))
+			late.Event.ID = event.NewID()
+			must(t, w.TakenLate(w.ctx, late))
+			if c.after != nil {
+				c.after(second)
+			}
+			after, err := w.Submission(w.ctx, first.ID)
+			must(t, err)
+			if after.PossiblyDuplicated != c.marked || c.marked && w.events(event.SubmissionDoubled) != told+1 {
+				t.Errorf("%s: possibly duplicated: %v, want %v; %d events more", name, after.PossiblyDuplicated, c.marked, w.events(event.SubmissionDoubled)-told)
+			}
+		}
+	})
 	t.Run("is claimed by one", func(t *testing.T) {
 		w := newWorld(t, open)
 		v := w.accept()
@@ -226,4 +261,14 @@ func submissions(t *testing.T, open func(*testing.T) *store.Store) {
 		_, err = w.Raw(w.ctx, first.ID)
 		wantFault(t, err, "submission.unknown", fault.NotFound)
 	})
+}
+
+// settledAs gives what settles a submission as sent.
+func (w *world) settledAs(found bool) func(outbox.Submission) {
+	return func(v outbox.Submission) {
+		w.t.Helper()
+		must(w.t, w.Settle(w.ctx, outbox.Settlement{
+			ID: v.ID, Fence: v.Lease.Fence, State: outbox.Sent, Found: found, Now: noon(), Event: event.New(noon(), event.SubmissionSent, event.System(), "Sent."),
+		}))
+	}
 }
