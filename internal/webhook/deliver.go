@@ -41,6 +41,10 @@ func (w *Webhooks) turn(lasting, going context.Context, webhookID, mailboxID str
 		if err != nil {
 			return false, fmt.Errorf("claim a delivery: %w", err)
 		}
+		if !w.now().Before(until) {
+			// We were stopped over our lease: whoever has it now makes this delivery.
+			return false, nil
+		}
 		s := w.attempt(lasting, c)
 		if err := w.record(lasting, s, until); err != nil && !fault.Has(err, "work.fenced") {
 			return false, fmt.Errorf("settle a delivery: %w", err)

@@ -1,6 +1,7 @@
 package webhook_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -300,5 +301,36 @@ func TestSave(t *testing.T) {
 	kept, shown, err := r.Save(t.Context(), event.System(), webhook.Input{Name: "desk", URL: r.to.URL, Events: []event.Pattern{"*"}})
 	if err != nil || !shown.IsZero() || string(kept.Secret.Bytes()) != string(r.hook.Secret.Bytes()) {
 		t.Errorf("the secret was not kept unseen: %v", err)
+	}
+}
+
+// dozing is a store whose process is stopped over its lease just after a claim.
+type dozing struct {
+	webhook.Store
+	r *room
+}
+
+func (d dozing) ClaimHead(ctx context.Context, webhookID, mailboxID, owner string, now, until time.Time) (webhook.Claimed, error) {
+	c, err := d.Store.ClaimHead(ctx, webhookID, mailboxID, owner, now, until)
+	d.r.now = until
+	return c, err
+}
+
+func TestDrain_WhatWasClaimedBeforeALongSleepIsNotDelivered(t *testing.T) {
+	r := newRoom(t, status(http.StatusOK))
+	r.happen(t, 1)
+	asleep := webhook.New(webhook.Options{
+		Store: dozing{r.store, r}, Keys: r.keys, Owner: "asleep", Now: func() time.Time { return r.now },
+		Guard: &egress.Guard{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
+	})
+	if err := asleep.Drain(t.Context(), r.hook.ID, "m"); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.texts(t); got != "" {
+		t.Errorf("%q was delivered after the lease", got)
+	}
+	r.drain(t)
+	if got := r.texts(t); got != "0" {
+		t.Errorf("then %q was delivered", got)
 	}
 }
