@@ -59,7 +59,11 @@ func deliverRooms(t *testing.T, g *ground) (rooms, error) {
 	w := webhook.New(webhook.Options{
 		Store: deliverStore{g.store, g.seams}, Keys: g.keys, Guard: loopback(), Owner: g.Owner, Logger: g.log, Now: g.now, Timeout: g.Deadline,
 	})
-	j, err := g.jobs(t, jobs.Options{Submission: func(context.Context, string) error { return nil }, Delivery: w.Drain})
+	wake := func(_ context.Context, webhookID, mailboxID string) error {
+		w.Wake(webhookID, mailboxID)
+		return nil
+	}
+	j, err := g.jobs(t, jobs.Options{Submission: func(context.Context, string) error { return nil }, Delivery: wake})
 	return delivering{g, w, j}, err
 }
 
@@ -77,7 +81,7 @@ func (d delivering) do(ctx context.Context, o order) any {
 		err = errors.Join(err, d.g.store.WriteEvent(ctx, happened(d.g.now(), o.MailboxID, o.Mailbox, n)))
 	}
 	if o.Events == 0 {
-		err = d.webhooks.Drain(ctx, o.WebhookID, o.MailboxID)
+		d.webhooks.Wake(o.WebhookID, o.MailboxID)
 	}
 	return fmt.Sprint(err)
 }
@@ -107,6 +111,7 @@ func (s deliverStore) SettleDelivery(ctx context.Context, v webhook.Settlement) 
 	s.s.stop(before)
 	s.s.pass(while)
 	err := s.Store.SettleDelivery(ctx, v)
+	s.s.told(err)
 	if err == nil {
 		s.s.stop(after)
 	}
@@ -211,7 +216,9 @@ func (d *deliveries) hooked() (*hook, error) {
 	d.to.mu.Lock()
 	d.to.hooks[id] = h
 	d.to.mu.Unlock()
-	return h, d.store.SaveWebhook(d.t.Context(), h.webhook, 0, event.New(now, event.WebhookCreated, event.System(), "The webhook was added."))
+	return h, d.store.SaveWebhook(d.t.Context(), webhook.Saving{
+		Webhook: h.webhook, Event: event.New(now, event.WebhookCreated, event.System(), "The webhook was added."),
+	})
 }
 
 func (d *deliveries) begin(p *process, point string, _ int) (*trial, error) {
@@ -279,7 +286,7 @@ func (h *hook) judge(next *process) (string, error) {
 	}
 	stands := ""
 	err := await("the queue is empty", func() (bool, error) {
-		waiting, err := h.d.store.Deliveries(ctx, h.webhook.ID, "pending", "", 100)
+		waiting, err := h.d.store.Deliveries(ctx, webhook.Filter{WebhookID: h.webhook.ID, State: webhook.Waiting, Limit: 100})
 		stands = fmt.Sprintf("%+v", waiting)
 		return len(waiting) == 0, err
 	})
@@ -319,7 +326,7 @@ func (h *hook) exact(ctx context.Context) error {
 		got = append(got, c.event)
 		ids[c.id] = true
 	}
-	aside, err := h.d.store.Deliveries(ctx, h.webhook.ID, "parked", "", 100)
+	aside, err := h.d.store.Deliveries(ctx, webhook.Filter{WebhookID: h.webhook.ID, State: webhook.Parked, Limit: 100})
 	expected := 0
 	if h.refuse != "" {
 		expected = 1

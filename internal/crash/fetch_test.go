@@ -78,6 +78,7 @@ func (s fetchStore) Keep(ctx context.Context, k fetch.Keep) (int, error) {
 	}
 	s.s.pass(whileKeeping)
 	n, err := s.Store.Keep(ctx, k)
+	s.s.told(err)
 	if err == nil {
 		s.s.stop(afterKeepNext)
 	}
@@ -180,7 +181,8 @@ func (i *inbox) deliver(sizes ...int) error {
 
 // stored gives the messages that the store has.
 func (i *inbox) stored() ([]fetch.Message, error) {
-	return i.r.store.Messages(i.r.t.Context(), fetch.Filter{MailboxIDs: []string{i.box.ID}, Limit: 100})
+	found, err := i.r.store.Messages(i.r.t.Context(), fetch.Filter{MailboxIDs: []string{i.box.ID}, Limit: 100})
+	return found.Messages, err
 }
 
 // arrived waits until all that was delivered is stored, and what follows is done.

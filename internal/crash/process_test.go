@@ -12,10 +12,12 @@ import (
 	"os/signal"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/mailgrant/mailgrant/internal/fault"
 	"github.com/mailgrant/mailgrant/internal/protocol"
 	"github.com/mailgrant/mailgrant/internal/seal"
 	"github.com/mailgrant/mailgrant/internal/store"
@@ -50,6 +52,8 @@ type order struct {
 
 	WebhookID string
 	Events    int // to write; none: to deliver what waits
+
+	Slept time.Duration // alone: the clock jumps, as it does when a machine wakes
 }
 
 const mark = "crash: " // begins each line of the conversation
@@ -100,6 +104,13 @@ func (s *seams) stop(point string) {
 	}
 }
 
+// told reports a write that the fence has refused.
+func (s *seams) told(err error) {
+	if fault.Has(err, "work.fenced") {
+		say("fenced", nil)
+	}
+}
+
 // pass is a point that is not waited at: the kill meets what follows somewhere.
 func (s *seams) pass(point string) {
 	if s.hit(point) {
@@ -114,9 +125,10 @@ type ground struct {
 	store *store.Store
 	keys  *seal.Keyset
 	log   *slog.Logger
+	slept atomic.Int64 // nanoseconds
 }
 
-func (g *ground) now() time.Time { return time.Now().Add(g.Ahead) }
+func (g *ground) now() time.Time { return time.Now().Add(g.Ahead + time.Duration(g.slept.Load())) }
 
 // rooms are what a process runs for its flow.
 type rooms interface {
@@ -138,7 +150,7 @@ func TestProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	var err error
-	if g.store, err = store.Open(t.Context(), store.Options{URL: g.Database, Now: g.now, Logger: g.log}); err != nil {
+	if g.store, err = store.Open(t.Context(), store.Options{URL: g.Database, Logger: g.log}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = g.store.Close() }) // a store that cannot be closed shows in the tests of the store
@@ -170,6 +182,11 @@ func (g *ground) converse(ctx context.Context, r rooms) {
 		var o order
 		if err := json.Unmarshal(in.Bytes(), &o); err != nil {
 			g.resume <- struct{}{}
+			continue
+		}
+		if o.Slept > 0 {
+			g.slept.Add(int64(o.Slept))
+			say("awake", nil)
 			continue
 		}
 		g.arm(o.Point)
@@ -261,6 +278,16 @@ func (p *process) outcome(into any) error {
 	if err == nil {
 		err = json.Unmarshal([]byte(raw), into)
 	}
+	return err
+}
+
+// wake lets a stopped process go on, whose clock has jumped meanwhile.
+func (p *process) wake(slept time.Duration) error {
+	p.signal(syscall.SIGCONT)
+	if err := p.order(order{Slept: slept}); err != nil {
+		return err
+	}
+	_, err := p.await("awake")
 	return err
 }
 

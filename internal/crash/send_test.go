@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -32,6 +33,7 @@ const (
 	beforeEnterData = "before_enter_data"
 	afterEnterData  = "after_enter_data_before_bytes"
 	dataOnWire      = "data_on_the_wire" // in the middle of the message
+	messageRead     = "message_read_before_its_end_is_sent"
 	replyOnWire     = "data_sent_before_reply"
 	replyReceived   = "reply_received_before_settle"
 	whileSettling   = "while_settling"
@@ -43,7 +45,7 @@ func sendFlow() flow {
 	return flow{
 		name: "send", lease: 15 * time.Minute, rooms: sendRooms, stage: sendStage,
 		points: []string{
-			whileAccepting, beforeJob, afterClaim, beforeEnterData, afterEnterData, dataOnWire, replyOnWire, replyReceived,
+			whileAccepting, beforeJob, afterClaim, beforeEnterData, afterEnterData, dataOnWire, messageRead, replyOnWire, replyReceived,
 			whileSettling, afterSettle, retryStored, anywhere,
 		},
 	}
@@ -57,7 +59,7 @@ func mayDouble(point string) bool {
 
 // mayMark says where the store knows only that the message was on the wire.
 func mayMark(point string) bool {
-	return mayDouble(point) || point == afterEnterData || point == dataOnWire
+	return mayDouble(point) || point == afterEnterData || point == dataOnWire || point == messageRead
 }
 
 // sending is the outbox of a process with its jobs, and seams around its store.
@@ -71,7 +73,7 @@ func sendRooms(t *testing.T, g *ground) (rooms, error) {
 	member := imap.New()
 	box := outbox.New(outbox.Options{
 		Store: sendStore{g.store, g.seams}, Lender: h, Directory: h, Owner: g.Owner, Now: g.now, Logger: g.log, Lease: g.Lease,
-		Senders:     func(protocol.Name) protocol.Sender { return smtp.New() },
+		Senders:     func(protocol.Name) protocol.Sender { return seamedSender{smtp.New(), g.seams} },
 		SentFinders: func(protocol.Name) protocol.SentFinder { return member },
 	})
 	j, err := g.jobs(t, jobs.Options{Submission: box.Send, Delivery: func(context.Context, string, string) error { return nil }})
@@ -107,6 +109,29 @@ func (s sending) do(ctx context.Context, o order) any {
 	return out
 }
 
+// seamedSender stops when the whole message was read, and its end is still to go out.
+type seamedSender struct {
+	protocol.Sender
+	s *seams
+}
+
+func (s seamedSender) Send(ctx context.Context, at protocol.Endpoint, login protocol.Login, env message.Envelope, raw io.Reader, size int64) (protocol.Receipt, error) {
+	return s.Sender.Send(ctx, at, login, env, seamedEnd{raw, s.s}, size)
+}
+
+type seamedEnd struct {
+	io.Reader
+	s *seams
+}
+
+func (r seamedEnd) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if errors.Is(err, io.EOF) {
+		r.s.stop(messageRead)
+	}
+	return n, err
+}
+
 type sendStore struct {
 	*store.Store
 	s *seams
@@ -128,6 +153,7 @@ func (s sendStore) ClaimSubmission(ctx context.Context, id, owner string, now, u
 func (s sendStore) EnterData(ctx context.Context, id string, fence int64) error {
 	s.s.stop(beforeEnterData)
 	err := s.Store.EnterData(ctx, id, fence)
+	s.s.told(err)
 	if err == nil {
 		s.s.stop(afterEnterData)
 	}
@@ -138,6 +164,7 @@ func (s sendStore) Settle(ctx context.Context, v outbox.Settlement) error {
 	s.s.stop(replyReceived)
 	s.s.pass(whileSettling)
 	err := s.Store.Settle(ctx, v)
+	s.s.told(err)
 	if err == nil {
 		s.s.stop(afterSettle)
 	}
@@ -146,6 +173,7 @@ func (s sendStore) Settle(ctx context.Context, v outbox.Settlement) error {
 
 func (s sendStore) Retry(ctx context.Context, r outbox.Retry) error {
 	err := s.Store.Retry(ctx, r)
+	s.s.told(err)
 	if err == nil {
 		s.s.stop(retryStored)
 	}
@@ -250,7 +278,8 @@ func (v *letter) judge(next *process, point string) (string, error) {
 }
 
 func (v *letter) submissions() ([]outbox.Submission, error) {
-	return v.l.store.Submissions(v.l.t.Context(), outbox.Filter{MailboxIDs: []string{v.box.ID}, Limit: 10})
+	found, err := v.l.store.Submissions(v.l.t.Context(), outbox.Filter{MailboxIDs: []string{v.box.ID}, Limit: 10})
+	return found.Submissions, err
 }
 
 // settled waits until the one submission is settled.
