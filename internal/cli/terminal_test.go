@@ -42,6 +42,11 @@ func terminal(t *testing.T) (near, far *os.File) {
 // what the terminal showed.
 func runAt(t *testing.T, s *scripted, environ []string, typed string, args ...string) (int, string) {
 	t.Helper()
+	return atTerminal(t, append([]string{"MAILGRANT_SERVER=" + s.URL, "MAILGRANT_API_KEY=mgk_planted"}, environ...), typed, args...)
+}
+
+func atTerminal(t *testing.T, environ []string, typed string, args ...string) (int, string) {
+	t.Helper()
 	near, far := terminal(t)
 	if _, err := io.WriteString(far, typed); err != nil {
 		t.Fatal(err)
@@ -51,7 +56,7 @@ func runAt(t *testing.T, s *scripted, environ []string, typed string, args ...st
 		b, _ := io.ReadAll(far) // It ends with an error when the near side is closed.
 		shown <- strings.ReplaceAll(string(b), "\r\n", "\n")
 	}()
-	code := cli.Run(t.Context(), args, near, near, near, append([]string{"MAILGRANT_SERVER=" + s.URL, "MAILGRANT_API_KEY=mgk_planted"}, environ...))
+	code := cli.Run(t.Context(), args, near, near, near, environ)
 	if err := near.Close(); err != nil {
 		t.Fatal(err)
 	}
