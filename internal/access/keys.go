@@ -203,6 +203,14 @@ func (a *Access) RenewAPIKey(ctx context.Context, by event.Actor, name string, e
 	return k, secret, nil
 }
 
+// likely asks whether another right was meant, where a word is near one.
+func likely(m Right) string {
+	if near := fault.Nearest(string(m), strings.Split(join(Rights()), ", ")); near != "" {
+		return "Did you mean " + near + "? "
+	}
+	return ""
+}
+
 func badKey(field, text, remedy string) error {
 	return &fault.Error{ID: "access.api_key_field", Kind: fault.Invalid, Field: field, Text: text, Remedy: remedy, Who: []fault.Who{fault.Operator}}
 }
@@ -223,7 +231,7 @@ func (r *KeyRequest) check(now time.Time, stored APIKey) error {
 	}
 	for i, m := range r.May {
 		if !slices.Contains(Rights(), m) {
-			wrong = append(wrong, badKey(fmt.Sprintf("may[%d]", i), fmt.Sprintf("There is no right “%s”.", fault.Shorten(string(m), 40)), "Allowed are read, send, token, manage."))
+			wrong = append(wrong, badKey(fmt.Sprintf("may[%d]", i), fmt.Sprintf("There is no right “%s”.", fault.Shorten(string(m), 40)), likely(m)+"Allowed are read, send, token, manage."))
 		}
 	}
 	given := r.May

@@ -62,9 +62,9 @@ func wantsStream(accept string) bool {
 
 var (
 	quoted = regexp.MustCompile(`“[^”]*”`)
-	// word is what a person mistypes where one of a few words is wanted; a
-	// generated secret does not look so.
-	word = regexp.MustCompile(`^[a-z_-]{1,20}$`)
+	// word is what a person mistypes where one of a few words is wanted, such as
+	// message.recieved; a generated secret does not look so.
+	word = regexp.MustCompile(`^[a-z_-]{1,20}(\.([a-z_-]{1,20}|\*)){0,2}$`)
 )
 
 // withoutValues takes out of a refusal's words what the caller's own document
@@ -106,13 +106,31 @@ func withoutWords(f *fault.Error, said []string) *fault.Error {
 		for _, s := range said {
 			// An address is no secret, and words such as authorization_code are our own.
 			if len(s) >= 8 && !strings.Contains(s, "@") && !word.MatchString(s) {
-				text = strings.ReplaceAll(text, s, "…")
+				text = replaceWhole(text, s, "…")
 			}
 		}
 		return text
 	}
 	clean.Text, clean.Remedy = scrub(unquote(f.Text)), scrub(f.Remedy)
 	return &clean
+}
+
+// replaceWhole replaces s where it is not the domain of an address.
+func replaceWhole(text, s, with string) string {
+	var b strings.Builder
+	for {
+		at := strings.Index(text, s)
+		if at < 0 {
+			return b.String() + text
+		}
+		b.WriteString(text[:at])
+		if at > 0 && text[at-1] == '@' {
+			b.WriteString(s)
+		} else {
+			b.WriteString(with)
+		}
+		text = text[at+len(s):]
+	}
 }
 
 // stringsOf gives every text in a document.

@@ -42,7 +42,7 @@ type ClientSecret struct {
 
 // Authorize is how a person is sent to sign in.
 type Authorize struct {
-	Prompt string `json:"prompt,omitempty" enum:"login,select_account,omit"`
+	Prompt string `json:"prompt,omitempty" doc:"login, select_account or omit"`
 }
 
 // Profile names a grant type with scopes.

@@ -53,8 +53,8 @@ func (b *Mailboxes) checkAgainst(ctx context.Context, known known, in MailboxSet
 	old, err := b.Get(ctx, present)
 	isNew := fault.Has(err, "mailbox.unknown")
 	switch {
-	case fault.Has(err, "message.address"): // told already
-		return Draft[mailbox.Mailbox]{}, fault.Join(mistakes, err)
+	case fault.Has(err, "message.address") && mistakes != nil: // told already
+		return Draft[mailbox.Mailbox]{}, mistakes
 	case err != nil && !isNew, isNew && (in.When == OnlyUpdate || present != m.Address && in.Present != ""):
 		return Draft[mailbox.Mailbox]{}, err
 	case !isNew && in.When == OnlyCreate:

@@ -130,7 +130,7 @@ func checkActsAs(m *mailbox.Mailbox) error {
 	}
 	who, ok := strings.CutPrefix(text, "delegate:")
 	if !ok {
-		return wrong("mailbox.acts_as", "acts_as", fmt.Sprintf("“%s” is not possible here.", fault.Shorten(text, 60)), remedy)
+		return wrong("mailbox.acts_as", "acts_as", fmt.Sprintf("“%s” is not possible here.", fault.Shorten(text, 60)), meant(text, []string{"owner"})+remedy)
 	}
 	address, err := message.Address(who)
 	if err != nil {
@@ -192,9 +192,21 @@ func checkMode(own *mailbox.Receive) error {
 	case own.Mode == mailbox.ModePoll && own.Every == 0:
 		own.Every = defaultPoll
 	case own.Mode == mailbox.ModePoll && (own.Every < shortestPoll || own.Every > longestPoll):
-		return wrong("mailbox.every", "receive.every", fmt.Sprintf("Asking every %s is not possible.", own.Every), "Use a time between 10s and 24h.")
+		return wrong("mailbox.every", "receive.every", fmt.Sprintf("Asking every %s is not possible.", briefly(own.Every)), "Use a time between 10s and 24h.")
 	}
 	return nil
+}
+
+// briefly writes a duration without zeros at its end: 48h.
+func briefly(d time.Duration) string {
+	text := d.String()
+	if d%time.Minute == 0 {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if d%time.Hour == 0 {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
 }
 
 func checkFolders(own *mailbox.Receive) error {
@@ -282,14 +294,13 @@ func (b *Mailboxes) checkEndpoint(at protocol.Endpoint, own mailbox.Server, prov
 	}
 	if err := oneOf("mailbox.tls", field("tls"), at.TLS, protocol.TLSImplicit, protocol.TLSStart, protocol.TLSNone); err != nil {
 		mistakes = append(mistakes, err)
+	} else if at.TLS == protocol.TLSNone && !loopback(at.Host) {
+		add("mailbox.tls", "tls", fmt.Sprintf("Without TLS, access tokens would travel to %s in clear.", at.Host), "Use implicit or starttls; none is possible only towards this machine itself (localhost, 127.0.0.1, ::1).")
 	} else if usual, ok := contradicting(at); ok {
 		add("mailbox.port", "port", fmt.Sprintf("Port %d and tls: %s do not go together: servers speak %s there.", at.Port, at.TLS, usual), fmt.Sprintf("Give port %d with tls: %s, or another tls.", mailbox.UsualPort(at.Protocol, at.TLS), at.TLS))
 	}
 	if own.Port < 0 || own.Port > 65535 || at.Port == 0 && len(mistakes) == 0 {
 		add("mailbox.port", "port", "The port is missing or is no port number.", "Use a number from 1 to 65535; usual are 993 for imap and 587 or 465 for smtp.")
-	}
-	if at.TLS == protocol.TLSNone && !loopback(at.Host) {
-		add("mailbox.tls", "tls", fmt.Sprintf("Without TLS, access tokens would travel to %s in clear.", at.Host), "Use implicit or starttls; none is possible only towards this machine itself (localhost, 127.0.0.1, ::1).")
 	}
 	if strings.ContainsFunc(own.User, func(r rune) bool { return r < 0x20 || r == 0x7f }) || len(own.User) > 320 {
 		add("mailbox.user", "user", "The user name holds a control character or is too long.", "Write the name as the mail server knows it, or leave it out for the address.")

@@ -79,7 +79,7 @@ func (p *Plan) names(ctx context.Context) ([]string, error) {
 		}
 	}
 	for name := range p.records {
-		if !slices.Contains(names, name) {
+		if resourceName.MatchString(name) && !slices.Contains(names, name) {
 			names = append(names, name)
 		}
 	}

@@ -205,7 +205,7 @@ func (p *Providers) secrets(in []SecretInput, old, r provider.Record, stored []S
 		if s.Value.IsZero() {
 			switch {
 			case at < 0 && s.ID != "":
-				mistakes = fault.Join(mistakes, secretNeeded(field, "There is no stored client secret with this id."))
+				mistakes = fault.Join(mistakes, wrong("provider.secret_needed", field, "There is no stored client secret with this id.", "Give the secret itself, or the id of one that is stored: a provider's own list shows them."))
 				continue
 			case at < 0:
 				mistakes = fault.Join(mistakes, secretNeeded(field, "The client secret is empty."))

@@ -55,7 +55,7 @@ type File struct {
 // Read reads a file; what it gives is only good where there is no mistake. The
 // mistakes are in the order of the file.
 func Read(raw []byte, from Sources) (*File, []Mistake) {
-	r := &reader{from: from, file: &File{places: map[string]Place{}}}
+	r := &reader{from: from, file: &File{places: map[string]Place{}}, needed: map[string]bool{}}
 	root, wrong := parse(raw)
 	if wrong != nil {
 		return r.file, []Mistake{*wrong}
@@ -93,7 +93,7 @@ func (f *File) Mistakes(p *client.Problem) []Mistake {
 			m.Remedy = "See what “" + lastKey(e.Field) + "” takes in the reference of resource files."
 		}
 		if takes, ok := Takes(e.Field); ok && e.Remedy == "" {
-			m.Remedy = fmt.Sprintf("%s takes %s.", lastKey(e.Field), takes)
+			m.Text, m.Remedy = "This is not taken: "+strings.TrimSuffix(e.Detail, ".")+".", fmt.Sprintf("%s takes %s.", lastKey(e.Field), takes)
 		}
 		out = append(out, m)
 	}

@@ -72,8 +72,9 @@ func (r *reader) reference(n *yaml.Node, field string, hasID bool, into *string,
 	var ways []string
 	seen := r.eachKey(n, field, func(name, value *yaml.Node, at string) {
 		r.file.places[at] = placeOf(value)
+		r.needed[at] = slices.Contains([]string{secretEnv, secretFile}, name.Value)
 		switch {
-		case slices.Contains([]string{secretEnv, secretFile}, name.Value):
+		case r.needed[at]:
 			ways = append(ways, name.Value)
 			if !r.strange(value, at) {
 				r.fetch(name.Value, value, at, into)
@@ -85,7 +86,9 @@ func (r *reader) reference(n *yaml.Node, field string, hasID bool, into *string,
 			remedy := "Possible here: " + joinWords(possible) + "."
 			if near := fault.Nearest(name.Value, possible); near != "" {
 				remedy = "Did you mean " + near + "? " + remedy
-				ways = append(ways, near)
+				if near != "expires_at" { // it is not told twice that the secret is nowhere
+					ways = append(ways, near)
+				}
 			}
 			r.refuse(placeOf(name), at, fmt.Sprintf("There is no setting “%s” here.", fault.Shorten(name.Value, 60)), remedy)
 		}

@@ -61,7 +61,10 @@ func syntax(raw []byte, err error) *Mistake {
 		m.Place = Place{1, 1}
 		return m
 	}
-	if strings.Contains(e.Message, "single document") {
+	switch {
+	case strings.Contains(e.Message, "no documents"):
+		return empty()
+	case strings.Contains(e.Message, "single document"):
 		return severalDocuments(raw)
 	}
 	m.Place = Place{max(e.Mark.Line, 1), max(e.Mark.Column, 1)}
@@ -80,6 +83,8 @@ func syntax(raw []byte, err error) *Mistake {
 		m.Place, m.Text, m.Remedy = started, "The group that opens here with { is not closed.", "Put } at its end, and a comma between its parts."
 	case in("flow node"):
 		m.Text, m.Remedy = "Something is missing between two commas or before a bracket.", "Remove the comma, or write what is missing."
+	case in("simple key"):
+		m.Place, m.Text, m.Remedy = started, "A setting is written as name: value, with a space after the colon.", "Put the colon and the space there."
 	case in("scanning an alias"):
 		m.Place, m.Text, m.Remedy = started, "A * cannot begin a value as it stands.", `Put quotes around it: "*".`
 	case strings.Contains(e.Message, "unknown anchor"):

@@ -19,6 +19,15 @@ type reader struct {
 	from     Sources
 	file     *File
 	mistakes []Mistake
+	needed   map[string]bool // fields that cannot be left out
+}
+
+// otherwise is what to do about a value that is none.
+func (r *reader) otherwise(field string) string {
+	if r.needed[field] {
+		return "Give it " + takesOf(field) + "."
+	}
+	return "Leave the line out, or give it " + takesOf(field) + "."
 }
 
 func (r *reader) refuse(at Place, field, text, remedy string) {
@@ -37,7 +46,7 @@ func (r *reader) wrongKind(n *yaml.Node, field, wants string) {
 			remedy = " Put quotes around it if it is meant as it stands."
 		}
 	}
-	r.refuse(placeOf(n), field, fmt.Sprintf("Here is %s, and %s is wanted.", is, wants), fmt.Sprintf("%s takes %s.%s", lastKey(field), takesOf(field), remedy))
+	r.refuse(placeOf(n), field, fmt.Sprintf("This is %s, where %s is wanted.", is, wants), fmt.Sprintf("%s takes %s.%s", lastKey(field), takesOf(field), remedy))
 }
 
 // key is one that a group may have.
@@ -146,7 +155,7 @@ func (r *reader) strange(n *yaml.Node, field string) bool {
 	case n.Style&yaml.TaggedStyle != 0 || !slices.Contains(known, tag):
 		r.refuse(placeOf(n), field, fmt.Sprintf("A tag such as %s is not taken here.", fault.Shorten(tag, 40)), "Leave it out, and put quotes around a text.")
 	case n.Kind == yaml.ScalarNode && tag == "!!null":
-		r.refuse(placeOf(n), field, fmt.Sprintf("%s has no value.", orTop(lastKey(field))), "Leave the line out, or give it "+takesOf(field)+".")
+		r.refuse(placeOf(n), field, fmt.Sprintf("%s has no value.", orTop(lastKey(field))), r.otherwise(field))
 	default:
 		return false
 	}
@@ -170,6 +179,7 @@ func (r *reader) group(n *yaml.Node, field string, v reflect.Value) {
 	var meant []string // by keys that there are not
 	seen := r.eachKey(n, field, func(name *yaml.Node, value *yaml.Node, at string) {
 		i := slices.IndexFunc(keys, func(k key) bool { return k.name == name.Value })
+		r.needed[at] = i >= 0 && keys[i].needed
 		switch {
 		case name.Value == namedPEM && slices.ContainsFunc(keys, func(k key) bool { return k.name == inlinePEM }):
 			r.pemFile(n, value, field, v)
@@ -250,7 +260,7 @@ func (r *reader) list(n *yaml.Node, field string, v reflect.Value) {
 		return
 	}
 	if len(n.Content) == 0 && strings.Contains(field, ".") && v.Type().Elem() != reflect.TypeFor[client.ClientSecret]() {
-		r.refuse(placeOf(n), field, fmt.Sprintf("%s is an empty list.", lastKey(field)), "Leave the line out, or give it "+takesOf(field)+".")
+		r.refuse(placeOf(n), field, fmt.Sprintf("%s is an empty list.", lastKey(field)), r.otherwise(field))
 		return
 	}
 	v.Set(reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content)))
@@ -289,7 +299,7 @@ func (r *reader) text(n *yaml.Node, field string) (string, bool) {
 		r.wrongKind(n, field, "a text")
 		return "", false
 	case strings.TrimSpace(n.Value) == "":
-		r.refuse(placeOf(n), field, fmt.Sprintf("%s is empty.", lastKey(field)), "Leave the line out, or give it "+takesOf(field)+".")
+		r.refuse(placeOf(n), field, fmt.Sprintf("%s is empty.", lastKey(field)), r.otherwise(field))
 		return "", false
 	}
 	return n.Value, true
@@ -306,6 +316,10 @@ func (r *reader) date(n *yaml.Node, field string, v reflect.Value) {
 			v.Set(reflect.ValueOf(t.UTC()))
 			return
 		}
+	}
+	if strings.TrimSpace(n.Value) == "" {
+		r.refuse(placeOf(n), field, fmt.Sprintf("%s is empty.", lastKey(field)), r.otherwise(field))
+		return
 	}
 	r.refuse(placeOf(n), field, fmt.Sprintf("“%s” is not a date.", fault.Shorten(n.Value, 40)), "Write it as 2027-05-01 or 2027-05-01T12:00:00Z.")
 }

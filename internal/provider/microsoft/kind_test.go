@@ -94,8 +94,8 @@ func TestResources_RefuseScopesThatMicrosoftWouldTakeForOthers(t *testing.T) {
 	t.Parallel()
 	k := microsoft.New(microsoft.Options{})
 	for outcome, scope := range map[string]string{
-		"a scope without its resource": "IMAP.AccessAsUser.All", "no scope at all": "...",
-		"a scope of another cloud": "https://outlook.office365.us/SMTP.Send", ".default": "https://outlook.office.com/.default",
+		"a scope without its resource": "IMAP.AccessAsUser.All",
+		"a scope of another cloud":     "https://outlook.office365.us/SMTP.Send", ".default": "https://outlook.office.com/.default",
 	} {
 		t.Run(outcome, func(t *testing.T) {
 			r := record()
