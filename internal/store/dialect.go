@@ -15,9 +15,11 @@ type dialect struct {
 	// oneEventWriter, where not empty, is run before events are written: it lets
 	// one transaction at a time do so until it ends.
 	oneEventWriter string
+	// oneWriter says that one transaction at a time changes anything.
+	oneWriter bool
 }
 
-var sqliteDialect = dialect{name: "sqlite"}
+var sqliteDialect = dialect{name: "sqlite", oneWriter: true}
 
 var postgresDialect = dialect{
 	name:           "postgres",

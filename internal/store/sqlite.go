@@ -7,8 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-
-	_ "modernc.org/sqlite" // the driver "sqlite"
 )
 
 // openSQLite opens the file, which only its owner may read, with a write-ahead
@@ -34,19 +32,21 @@ func (s *Store) openSQLite(o Options) error {
 	if err != nil {
 		return fileFault(path, err)
 	}
-	s.write, err = sql.Open("sqlite", sqliteURL(path, "rw", "_txlock=immediate",
+	writing, err := newRemembering(sqliteURL(path, "rw", "_txlock=immediate",
 		"_pragma=journal_mode(WAL)", "_pragma=synchronous(FULL)", "_pragma=foreign_keys(1)",
 		// After a burst the log on the disk shrinks again.
 		"_pragma=journal_size_limit(67108864)"))
 	if err != nil {
 		return fmt.Errorf("open SQLite to write: %w", err)
 	}
+	s.write = sql.OpenDB(writing)
 	s.write.SetMaxOpenConns(1)
 	s.write.SetMaxIdleConns(1)
-	s.read, err = sql.Open("sqlite", sqliteURL(path, "ro", "_pragma=query_only(1)"))
+	reading, err := newRemembering(sqliteURL(path, "ro", "_pragma=query_only(1)"))
 	if err != nil {
 		return fmt.Errorf("open SQLite to read: %w", err)
 	}
+	s.read = sql.OpenDB(reading)
 	readers := max(4, runtime.GOMAXPROCS(0))
 	s.read.SetMaxOpenConns(readers)
 	s.read.SetMaxIdleConns(readers)

@@ -15,6 +15,7 @@ import (
 type Store struct {
 	write   *sql.DB // SQLite: one connection; PostgreSQL: the pool
 	read    *sql.DB // SQLite: read-only connections; PostgreSQL: the same pool
+	line    line    // SQLite: where changes wait for their turn
 	dialect dialect
 	url     string
 	log     *slog.Logger

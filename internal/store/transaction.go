@@ -36,6 +36,9 @@ func (s *Store) change(ctx context.Context, doing string, fn func(*tx) error) er
 }
 
 func (s *Store) once(ctx context.Context, fn func(*tx) error) error {
+	if s.dialect.oneWriter {
+		return s.together(ctx, fn)
+	}
 	begun, err := s.write.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
@@ -55,11 +58,16 @@ func (s *Store) once(ctx context.Context, fn func(*tx) error) error {
 	if err := begun.Commit(); err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
+	t.committed()
+	return nil
+}
+
+// committed tells those who wait for it that the change is true now.
+func (t *tx) committed() {
 	t.announce()
 	for _, k := range t.events {
-		s.wrote(k)
+		t.s.wrote(k)
 	}
-	return nil
 }
 
 // exec runs a statement and gives how many rows it changed.

@@ -58,6 +58,7 @@ const (
 	poll         = time.Second
 	finishedKept = time.Hour
 	mostAttempts = 5
+	mostWaiting  = 4096 // in line, of a kind
 )
 
 // Jobs keeps and works the jobs of one process.
@@ -69,7 +70,9 @@ type Jobs struct {
 	log      *slog.Logger
 
 	mu      sync.Mutex
-	running context.Context //nolint:containedctx // what nudged calls run under; nil outside Run
+	running context.Context        //nolint:containedctx // what nudged calls run under; nil outside Run
+	line    map[string][]store.Job // committed here, due, and waiting for a place; by kind
+	taken   map[store.Job]int      // those, and those under way
 	nudged  sync.WaitGroup
 }
 
@@ -77,6 +80,7 @@ type Jobs struct {
 // from now on its changes enqueue. Work starts with Run.
 func New(ctx context.Context, s *store.Store, o Options) (*Jobs, error) {
 	j := &Jobs{options: withUsual(o)}
+	j.line, j.taken = map[string][]store.Job{}, map[store.Job]int{}
 	j.log = slog.New(slog.DiscardHandler)
 	if o.Logger != nil {
 		j.log = slog.New(loud{o.Logger.Handler()})
@@ -192,7 +196,8 @@ func (j *Jobs) Run(ctx context.Context) error {
 	<-ctx.Done()
 
 	j.mu.Lock()
-	j.running = nil // no nudge starts any more
+	j.running = nil // no nudge starts any more; what is in line stays due
+	j.line, j.taken = map[string][]store.Job{}, map[store.Job]int{}
 	j.mu.Unlock()
 	draining, stop := context.WithTimeout(context.WithoutCancel(ctx), j.options.Drain)
 	defer stop()
@@ -244,8 +249,8 @@ func (j *Jobs) Enqueue(ctx context.Context, tx *sql.Tx, jobs []store.Job) error 
 	return nil
 }
 
-// Committed implements store.Enqueuer: what is due and finds a free place
-// starts now; the rest is River's.
+// Committed implements store.Enqueuer: what is due starts as soon as there is a
+// free place. What does not find room to wait is River's alone.
 func (j *Jobs) Committed(jobs []store.Job) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -253,24 +258,61 @@ func (j *Jobs) Committed(jobs []store.Job) {
 		return
 	}
 	for _, job := range jobs {
-		if time.Until(job.At) > 0 {
+		if time.Until(job.At) > 0 || len(j.line[job.Kind]) >= mostWaiting {
 			continue
 		}
+		job.At = time.Time{}
+		j.taken[job]++
+		j.line[job.Kind] = append(j.line[job.Kind], job)
+		j.begin(job.Kind)
+	}
+}
+
+// begin starts what waits in line while there are free places. j.mu is held.
+func (j *Jobs) begin(kind string) {
+	for len(j.line[kind]) > 0 && j.running != nil {
 		select {
-		case j.slots[job.Kind] <- struct{}{}:
+		case j.slots[kind] <- struct{}{}:
 		default:
-			continue
+			return
 		}
-		ctx := j.running
+		job, ctx := j.line[kind][0], j.running
+		j.line[kind] = j.line[kind][1:]
 		j.nudged.Go(func() {
-			defer func() { <-j.slots[job.Kind] }()
+			defer j.free(job.Kind)
+			defer j.finish(job)
 			ctx, cancel := context.WithTimeout(ctx, j.options.Limit)
 			defer cancel()
 			if err := j.call(ctx, job); err != nil {
-				j.log.WarnContext(ctx, "work that was due failed; its job comes again", "kind", job.Kind, "id", job.ID, "error", err)
+				j.log.WarnContext(ctx, "work that was due failed; it is found again when it is next looked for", "kind", job.Kind, "id", job.ID, "error", err)
 			}
 		})
 	}
+}
+
+// finish forgets a job that was taken.
+func (j *Jobs) finish(job store.Job) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.taken[job]--; j.taken[job] <= 0 {
+		delete(j.taken, job)
+	}
+}
+
+// free gives a place back, for the next in line.
+func (j *Jobs) free(kind string) {
+	<-j.slots[kind]
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.begin(kind)
+}
+
+// isTaken says that this process does the job, or has it in line, since it was
+// committed here. Should the process die, the sweeps find the work.
+func (j *Jobs) isTaken(job store.Job) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.taken[job] > 0
 }
 
 func (j *Jobs) call(ctx context.Context, job store.Job) error {
@@ -282,9 +324,12 @@ func (j *Jobs) call(ctx context.Context, job store.Job) error {
 
 // worked does what River fetched, in one of the places that nudged work shares.
 func (j *Jobs) worked(ctx context.Context, job store.Job) error {
+	if j.isTaken(job) {
+		return nil
+	}
 	select {
 	case j.slots[job.Kind] <- struct{}{}:
-		defer func() { <-j.slots[job.Kind] }()
+		defer j.free(job.Kind)
 		return j.call(ctx, job)
 	case <-ctx.Done():
 		return ctx.Err()
