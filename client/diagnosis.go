@@ -85,6 +85,7 @@ type Inspection struct {
 	Form          string    `json:"form"` // jwt, encrypted or opaque
 	Kind          string    `json:"kind"`
 	From          string    `json:"from,omitempty"`
+	Beside        string    `json:"beside,omitempty"` // what else of worth was pasted, in a sentence
 	SASLUser      string    `json:"sasl_user,omitempty"`
 	Who           string    `json:"who,omitempty"`
 	Addresses     []string  `json:"addresses,omitempty"`

@@ -26,6 +26,7 @@ func TestInChromium(t *testing.T) {
 		{"apps", appPages},
 		{"people", peoplePages},
 		{"people without scripts", peopleWithoutScripts},
+		{"messages", messagePages},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			t.Parallel()

@@ -62,6 +62,8 @@ type Outbox interface {
 // Tester climbs the ladder of a mailbox.
 type Tester interface {
 	Test(ctx context.Context, address string, o diagnose.TestOptions, yield func(diagnose.Rung)) error
+	// Expect says what an access token for this mailbox's mail server has to be.
+	Expect(ctx context.Context, m mailbox.Mailbox) (diagnose.Expectation, error)
 }
 
 // Keys rotates the sealing key and seals every stored secret anew.

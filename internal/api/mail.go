@@ -122,13 +122,9 @@ func download(contentType, name string, b []byte) *huma.StreamResponse {
 	if _, _, err := mime.ParseMediaType(contentType); err != nil {
 		contentType = "application/octet-stream"
 	}
-	disposition := mime.FormatMediaType("attachment", map[string]string{"filename": name})
-	if name == "" || disposition == "" {
-		disposition = "attachment"
-	}
 	return &huma.StreamResponse{Body: func(c huma.Context) {
 		c.SetHeader("Content-Type", contentType)
-		c.SetHeader("Content-Disposition", disposition)
+		c.SetHeader("Content-Disposition", message.Disposition(name))
 		c.SetHeader("Content-Security-Policy", "default-src 'none'; sandbox")
 		_, _ = c.BodyWriter().Write(b)
 	}}

@@ -12,9 +12,6 @@ import (
 
 	"github.com/mailgrant/mailgrant/internal/access"
 	"github.com/mailgrant/mailgrant/internal/diagnose"
-	"github.com/mailgrant/mailgrant/internal/fault"
-	"github.com/mailgrant/mailgrant/internal/mailbox"
-	"github.com/mailgrant/mailgrant/internal/provider"
 	"github.com/mailgrant/mailgrant/internal/seal"
 )
 
@@ -109,7 +106,7 @@ func (a *API) inspect(ctx context.Context, in *struct{ Body InspectRequest }) (*
 		if err != nil {
 			return nil, err
 		}
-		if want, err = a.expectation(ctx, m); err != nil {
+		if want, err = a.Tester.Expect(ctx, m); err != nil {
 			return nil, err
 		}
 	}
@@ -117,27 +114,3 @@ func (a *API) inspect(ctx context.Context, in *struct{ Body InspectRequest }) (*
 	return &Out[diagnose.Report]{r}, err
 }
 
-// expectation is what a token for this mailbox's mail server has to be.
-func (a *API) expectation(ctx context.Context, m mailbox.Mailbox) (diagnose.Expectation, error) {
-	want := diagnose.Expectation{Mailbox: m.Address, Principal: m.Principal(), Resource: provider.ResourceMail}
-	kind, reg, err := a.Connect.Providers.Registration(ctx, m.Provider)
-	if err != nil {
-		return want, err
-	}
-	want.ClientID = reg.ClientID
-	resources, err := kind.Resources(reg.Record, m.Uses(), m.Profile)
-	if err != nil {
-		return want, err
-	}
-	for _, r := range resources {
-		if r.Name == want.Resource {
-			want.Scopes = r.Scopes
-		}
-	}
-	g, err := a.Reads.Grant(ctx, m.ID)
-	if err != nil && !fault.Has(err, "grant.none") {
-		return want, err
-	}
-	want.TenantID, want.ObjectID = g.Subject.TenantID, g.Subject.ObjectID
-	return want, nil
-}

@@ -231,6 +231,7 @@ func (a *App) grantChanged(mailboxID string) {
 func (a *App) faces(o Options, publicURL string) error {
 	pages, err := web.New(web.Options{
 		Connect: a.Connect, Access: a.Access, Reads: a.Store, Tester: a.Diagnose, Overview: a.Overview, PublicURL: a.cfg.PublicURL,
+		Outbox: a.Outbox, Lender: a.Broker, Inspector: diagnose.Inspector{Audiences: a.Diagnose.Audiences, Now: a.now}, Draining: a.draining,
 		TrustedProxies: a.cfg.TrustedProxies, Logger: a.log, Now: a.now,
 	})
 	if err != nil {

@@ -136,6 +136,9 @@ func (s *shell) tellInspection(r client.Inspection) {
 		pair{"Object", r.ObjectID}, pair{"Subject", r.Subject}, pair{"Client ID", r.ClientID},
 	)
 	s.say("\n%s", plain(r.Notice))
+	if r.Beside != "" {
+		s.say("%s", plain(r.Beside))
+	}
 	if len(r.Findings) == 0 {
 		return
 	}

@@ -6,9 +6,9 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
 
 	"github.com/mailgrant/mailgrant/internal/fault"
+	"github.com/mailgrant/mailgrant/internal/message"
 )
 
 // print writes v as one indented JSON document.
@@ -59,39 +59,11 @@ func (s *shell) pairs(all ...pair) {
 	_ = w.Flush() // The writer below remembers a failure.
 }
 
-// plain makes foreign text fit for one line of a terminal: no control
-// characters, which could move the cursor, and none that turn the direction of
-// writing, which could make a text look like another.
-func plain(text string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\t' || r == '\r':
-			return ' '
-		case unfit(r):
-			return '\uFFFD'
-		}
-		return r
-	}, strings.ToValidUTF8(text, "\uFFFD"))
-}
+// plain makes foreign text fit for one line of a terminal.
+func plain(text string) string { return message.Line(text) }
 
 // plainLines is plain for a text of several lines.
-func plainLines(text string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\t':
-			return r
-		case r == '\r':
-			return -1
-		case unfit(r):
-			return '\uFFFD'
-		}
-		return r
-	}, strings.ToValidUTF8(text, "\uFFFD"))
-}
-
-func unfit(r rune) bool {
-	return unicode.IsControl(r) || r >= 0x202A && r <= 0x202E || r >= 0x2066 && r <= 0x2069 || r == 0x200E || r == 0x200F
-}
+func plainLines(text string) string { return message.Lines(text) }
 
 func shorten(text string, n int) string { return fault.Shorten(text, n) }
 

@@ -48,6 +48,7 @@ type Report struct {
 	Form          Form      `json:"form"`
 	Kind          string    `json:"kind"`                // "access token", "ID token", or "token" where it does not say
 	From          string    `json:"from,omitempty"`      // where in the pasted text it was found
+	Beside        string    `json:"beside,omitempty"`    // what else of worth was pasted, in a sentence
 	SASLUser      string    `json:"sasl_user,omitempty"` // the mailbox that a SASL response asks for
 	Who           string    `json:"who,omitempty"`       // in a sentence
 	Addresses     []string  `json:"addresses,omitempty"` // upn, preferred_username, email, unique_name: for display, they prove nothing
@@ -88,12 +89,12 @@ func (i Inspector) Inspect(text seal.Secret, want Expectation) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	r := Report{Kind: "token", From: p.from, SASLUser: fault.Shorten(p.user, 320)}
+	r := Report{Kind: "token", From: p.from, Beside: p.beside, SASLUser: fault.Shorten(p.user, 320)}
 	header, body, encrypted, ok := decodeJWT(p.token)
 	switch {
 	case !ok:
 		r.Form, r.Expiry = FormOpaque, "It does not say when it ends."
-		r.Notice = "This token is opaque: only the server it is for can read it. That is no fault; many servers issue such tokens."
+		r.Notice = "This token is opaque: only the server it is for can read it. That is no fault; many servers issue such access tokens. Refresh tokens and client secrets look like this, too."
 	case encrypted:
 		r.Form, r.Expiry = FormEncrypted, "It does not say when it ends."
 		r.Notice = "This token is encrypted for the server it is for. That is no fault; nobody else can read it."

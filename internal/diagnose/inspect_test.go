@@ -155,6 +155,11 @@ func TestInspect_Pasted(t *testing.T) {
 		{"XOAUTH2 decoded", response, "servicedesk@vbcpn.example"},
 		{"OAUTHBEARER", base64.StdEncoding.EncodeToString([]byte(bearer)), "servicedesk@vbcpn.example"},
 		{"answer of a token endpoint", string(answer), ""},
+		{"answer with a line break in it", string(answer[:60]) + "\r\n" + string(answer[60:]), ""},
+		{"answer as a query", "access_token=" + token + "&token_type=Bearer", ""},
+		{"answer in a fragment", "https://app.example/cb#access_token=" + token + "&expires_in=3600", ""},
+		{"header wrapped over lines", "Authorization: Bearer " + token[:40] + "\n  " + token[40:90] + "\n" + token[90:], ""},
+		{"command line", `curl -s -H "Authorization: Bearer ` + token + `" https://mail.example/me`, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -177,6 +182,24 @@ func TestInspect_Pasted(t *testing.T) {
 			t.Errorf("%+v, %v", r.Findings, err)
 		}
 	})
+}
+
+func TestInspect_NeverShowsARefreshToken(t *testing.T) {
+	t.Parallel()
+	const marker = "marker-refresh-token"
+	text := `{"token_type":"Bearer","access_token":"` + jwt(t, good(nil)) + `","refresh_token":"` + marker + `"}`
+	r, err := inspector().Inspect(seal.NewSecret(text), want())
+	if err != nil || !r.OK() || !strings.Contains(r.Beside, "refresh token") {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	shown, err := json.Marshal(r)
+	if err != nil || strings.Contains(string(shown), marker) {
+		t.Errorf("the report shows it: %s (%v)", shown, err)
+	}
+	_, err = inspector().Inspect(seal.NewSecret(`{"refresh_token":"`+marker+`"}`), want())
+	if !fault.Has(err, "inspect.no_token") || strings.Contains(err.Error(), marker) {
+		t.Errorf("alone: %v", err)
+	}
 }
 
 func TestInspect_Opaque(t *testing.T) {

@@ -4,6 +4,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/mailgrant/mailgrant/internal/fault"
@@ -19,6 +21,8 @@ type pasted struct {
 	token string
 	user  string // the mailbox that a SASL response asks for
 	from  string // where the token was found, in words; empty: it was pasted bare
+
+	beside string // what else of worth was pasted, in a sentence
 }
 
 func unpack(s string) (pasted, error) {
@@ -32,6 +36,12 @@ func unpack(s string) (pasted, error) {
 	s = strings.Trim(strings.TrimSpace(s), `"'`)
 	if p, ok := fromJSON(s); ok {
 		return p, nil
+	}
+	if strings.HasPrefix(s, "{") {
+		return pasted{}, &fault.Error{
+			ID: "inspect.no_token", Kind: fault.Invalid, Text: "This is a document without an access token or an ID token.", Who: []fault.Who{fault.Nobody},
+			Remedy: "Paste the answer of a token endpoint to a successful request, or one token alone. A refresh token cannot be looked into. To have an error explained, use explain.",
+		}
 	}
 	// A header or a command line: what counts is its last word.
 	fields := strings.Fields(s)
@@ -50,13 +60,17 @@ func unpack(s string) (pasted, error) {
 			return p, nil
 		}
 	}
-	switch {
+	if token, ok := afterBearer(fields); ok {
+		return pasted{token: token, from: "a Bearer header"}, nil
+	}
+	if p, ok := fromQuery(last); ok {
+		return p, nil
+	}
+	switch whole := strings.Join(fields, ""); {
 	case len(fields) == 1:
 		return pasted{token: last}, nil
-	case len(fields) <= 4 && strings.EqualFold(fields[len(fields)-2], "Bearer"):
-		return pasted{token: last, from: "a Bearer header"}, nil
-	case strings.Count(strings.Join(fields, ""), ".") == 2 && strings.HasPrefix(fields[0], "ey"):
-		return pasted{token: strings.Join(fields, "")}, nil // wrapped over lines by a mail program or a terminal
+	case strings.Count(whole, ".") >= 2 && strings.HasPrefix(whole, "ey") && isToken(whole):
+		return pasted{token: whole}, nil // wrapped over lines by a mail program or a terminal
 	}
 	return pasted{}, &fault.Error{
 		ID: "inspect.no_token", Kind: fault.Invalid, Text: "This is not a token: it has words in it.", Who: []fault.Who{fault.Nobody},
@@ -64,24 +78,76 @@ func unpack(s string) (pasted, error) {
 	}
 }
 
+// afterBearer finds the token of an Authorization header (RFC 6750 section 2.1),
+// alone, in a command line, or wrapped over lines.
+func afterBearer(fields []string) (string, bool) {
+	at := slices.IndexFunc(fields, func(f string) bool {
+		return strings.EqualFold(strings.Trim(f[strings.LastIndexByte(f, ':')+1:], `"'`), "Bearer")
+	})
+	if at < 0 || at+1 == len(fields) {
+		return "", false
+	}
+	rest := fields[at+1:]
+	for i := range rest {
+		rest[i] = strings.Trim(rest[i], `"',;`)
+	}
+	if whole := strings.Join(rest, ""); strings.Count(rest[0], ".") < 2 && strings.Count(whole, ".") >= 2 && isToken(whole) {
+		return whole, true
+	}
+	return rest[0], isToken(rest[0])
+}
+
+// isToken reports whether a text has the characters of a token only (RFC 6750
+// section 2.1, b64token).
+func isToken(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-._~+/=", r))
+	})
+}
+
+// answer is what of a token endpoint's answer can be looked at.
+type answer struct {
+	Access  string `json:"access_token"`
+	ID      string `json:"id_token"`
+	Refresh string `json:"refresh_token"`
+}
+
+func (a answer) pasted() (pasted, bool) {
+	var p pasted
+	switch {
+	case a.Access != "":
+		p = pasted{token: a.Access, from: "access_token in an answer of a token endpoint"}
+	case a.ID != "":
+		p = pasted{token: a.ID, from: "id_token in an answer of a token endpoint"}
+	default:
+		return p, false
+	}
+	p.token = strings.Join(strings.Fields(p.token), "")
+	if a.Refresh != "" {
+		p.beside = "The answer holds a refresh token, too. It is not looked at. Whoever has it has the mailbox for as long as it lives: if this text has been seen by others, end the authorisation and authorise the mailbox again."
+	}
+	return p, true
+}
+
 func fromJSON(s string) (pasted, bool) {
 	if !strings.HasPrefix(s, "{") {
 		return pasted{}, false
 	}
-	var doc struct {
-		Access string `json:"access_token"`
-		ID     string `json:"id_token"`
-	}
-	if json.Unmarshal([]byte(s), &doc) != nil {
+	var a answer
+	// A line break within a text, from a terminal or a mail program, is no JSON.
+	if json.Unmarshal([]byte(strings.NewReplacer("\r", "", "\n", "").Replace(s)), &a) != nil {
 		return pasted{}, false
 	}
-	switch {
-	case doc.Access != "":
-		return pasted{token: doc.Access, from: "access_token in an answer of a token endpoint"}, true
-	case doc.ID != "":
-		return pasted{token: doc.ID, from: "id_token in an answer of a token endpoint"}, true
+	return a.pasted()
+}
+
+// fromQuery reads an answer in the form of a query, as some servers give it.
+func fromQuery(s string) (pasted, bool) {
+	q, err := url.ParseQuery(s[strings.IndexAny(s, "?#")+1:])
+	if err != nil {
+		return pasted{}, false
 	}
-	return pasted{}, false
+	return answer{q.Get("access_token"), q.Get("id_token"), q.Get("refresh_token")}.pasted()
 }
 
 func fromSASL(raw []byte) (pasted, bool) {

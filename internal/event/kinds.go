@@ -85,6 +85,16 @@ const (
 	OperatorPasswordChanged Kind = "operator.password_changed"
 )
 
+// Alert reports whether a person has to act on an event of this kind.
+func (k Kind) Alert() bool {
+	for _, d := range Kinds() {
+		if d.Kind == k {
+			return d.Alert
+		}
+	}
+	return false
+}
+
 // Kinds lists every kind in the order of the documents.
 func Kinds() []Described {
 	return []Described{

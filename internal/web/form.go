@@ -100,6 +100,7 @@ type input struct {
 	Rows        int    // more than 0: a text area
 	Required    bool
 	Focus       bool
+	Quiet       bool     // every field of the form is optional: it does not say so
 	Options     []option // not empty: a choice of one
 }
 

@@ -186,14 +186,8 @@ func (p *Pages) mailboxView(r *http.Request) (mailboxView, error) {
 	if err != nil {
 		return v, err
 	}
-	alerts := map[event.Kind]bool{}
-	for _, k := range event.Kinds() {
-		alerts[k.Kind] = k.Alert
-	}
 	for _, e := range events {
-		v.Timeline = append(v.Timeline, timelineRow{
-			At: e.At, Text: e.Text, Remedy: e.Remedy, Actor: actorWords(e.Actor), Kind: string(e.Kind), Alert: alerts[e.Kind],
-		})
+		v.Timeline = append(v.Timeline, rowOf(e))
 	}
 	return v, nil
 }

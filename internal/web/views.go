@@ -191,15 +191,6 @@ type accessRow struct {
 	ExpiresAt time.Time
 }
 
-type timelineRow struct {
-	At     time.Time
-	Text   string
-	Remedy string
-	Actor  string
-	Kind   string
-	Alert  bool
-}
-
 // linkView is a fresh authorization link, shown once.
 type linkView struct {
 	URL     string

@@ -39,6 +39,10 @@ type Options struct {
 	Reads          Reads
 	Tester         Tester
 	Overview       *diagnose.Overview
+	Outbox         Outbox
+	Lender         Lender
+	Inspector      diagnose.Inspector
+	Draining       <-chan struct{} // closed when the server is to end: streams end with it
 	PublicURL      *url.URL
 	TrustedProxies []netip.Prefix
 	Logger         *slog.Logger
@@ -100,7 +104,7 @@ func (p *Pages) routes() {
 
 	// Each section has its own list of pages, beside their handlers.
 	for _, pages := range []func(route){
-		p.mailboxPages, p.appPages, p.operatorPages, p.ownPages,
+		p.mailboxPages, p.messagePages, p.submissionPages, p.eventPages, p.inspectPages, p.appPages, p.operatorPages, p.ownPages,
 	} {
 		pages(operator)
 	}
@@ -128,7 +132,7 @@ func (p *Pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if p.PublicURL.Scheme == "https" {
 		h.Set("Strict-Transport-Security", "max-age=31536000")
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	r.Body = http.MaxBytesReader(w, r.Body, longestForm(r.URL.Path))
 	protection := http.NewCrossOriginProtection()
 	protection.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p.show(w, r, http.StatusForbidden, problemPage(problemView{
@@ -137,6 +141,17 @@ func (p *Pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}))
 	}))
 	protection.Handler(p.mux).ServeHTTP(w, r)
+}
+
+// longestForm bounds what is sent to a path.
+func longestForm(path string) int64 {
+	switch path {
+	case submissionsPath:
+		return maxCompose
+	case inspectPath:
+		return maxInspect
+	}
+	return maxForm
 }
 
 func (p *Pages) frame(r *http.Request, title string) frame {

@@ -24,3 +24,47 @@ const exact = (root) => {
 };
 exact(document);
 document.addEventListener("htmx:after:swap", () => exact(document));
+
+// A timeline that is followed: what comes waits behind a button, so that nothing
+// moves under the reader's eyes.
+for (const live of document.querySelectorAll("[data-live]")) {
+  const [follow, more] = live.querySelectorAll("button");
+  const status = live.querySelector("[role=status]");
+  const address = new URL(live.dataset.live, location.href);
+  let source, waiting = [];
+  const stop = (why) => {
+    source?.close();
+    source = undefined;
+    follow.setAttribute("aria-pressed", "false");
+    follow.textContent = "Follow what comes";
+    status.textContent = why;
+  };
+  follow.addEventListener("click", () => {
+    if (source) return stop("");
+    source = new EventSource(address);
+    follow.setAttribute("aria-pressed", "true");
+    follow.textContent = "Stop following";
+    status.textContent = "Following.";
+    source.onmessage = (event) => {
+      address.searchParams.set("after", event.lastEventId); // where to go on, once stopped
+      waiting.unshift(event.data);
+      if (waiting.length > 500) waiting.length = 500;
+      more.textContent = waiting.length === 1 ? "1 new event" : `${waiting.length} new events`;
+      more.hidden = false;
+    };
+    source.onerror = () => {
+      // A browser comes again by itself, unless the answer was no stream.
+      if (source?.readyState === EventSource.CLOSED) stop("Following has ended. Look again, or sign in again.");
+    };
+  });
+  more.addEventListener("click", () => {
+    const list = document.getElementById(live.dataset.into);
+    if (!list) return location.reload();
+    list.insertAdjacentHTML("afterbegin", waiting.join(""));
+    waiting = [];
+    more.hidden = true;
+    exact(list);
+    follow.focus();
+  });
+  live.hidden = false;
+}
