@@ -113,4 +113,3 @@ func (a *API) inspect(ctx context.Context, in *struct{ Body InspectRequest }) (*
 	r, err := a.Inspector.Inspect(seal.NewSecret(in.Body.Token), want)
 	return &Out[diagnose.Report]{r}, err
 }
-
