@@ -94,6 +94,18 @@ func TestSetupLink(t *testing.T) {
 		run(t, data, nil)
 		absent(t, app.SetupLinkPath(data))
 	})
+	t.Run("is not made where nobody signs in with a password", func(t *testing.T) {
+		data := newFolder(t)
+		s := run(t, data, nil, "LOGIN_LOCAL=false")
+		absent(t, app.SetupLinkPath(data))
+		if status, page := s.get(t, "/login/local", ""); status != http.StatusNotFound || !strings.Contains(page, "login.local is false") {
+			t.Errorf("the sign-in answers %d: %s", status, page)
+		}
+		_, _, err := s.Access.IssueSetup(t.Context(), event.System())
+		if !fault.Has(err, "access.local_login_off") {
+			t.Errorf("a link was made: %v", err)
+		}
+	})
 }
 
 func TestRetention(t *testing.T) {

@@ -232,12 +232,21 @@ func TestPages_ShowNoMarkupOfStrangers(t *testing.T) {
 	d := open(t, nil)
 	const evil = `<script>alert(1)</script>@x.test`
 	words := base64.RawURLEncoding.EncodeToString([]byte(`{"text":"` + evil + `","remedy":"` + evil + `","reference":"` + evil + `"}`))
-	signedIn := d.signIn(t, "").Cookies()
+	signedIn := d.do(t, http.MethodPost, "/login/local", url.Values{"name": {name}, "password": {password}}, func(r *http.Request) { r.Header.Set("User-Agent", evil) }).Cookies()
+	post := func(target, field string) *http.Response {
+		return d.do(t, http.MethodPost, target, url.Values{field: {evil}}, with(signedIn))
+	}
 	for outcome, r := range map[string]*http.Response{
 		"a planted problem":    d.do(t, http.MethodGet, "/sign-in-problem", nil, with([]*http.Cookie{{Name: "__Host-mailgrant-problem", Value: words}})),
 		"a broken problem":     d.do(t, http.MethodGet, "/sign-in-problem", nil, with([]*http.Cookie{{Name: "__Host-mailgrant-problem", Value: "%%%"}})),
 		"a name":               d.do(t, http.MethodPost, "/login/local", url.Values{"name": {evil}, "password": {"x"}}, nil),
 		"a link":               d.do(t, http.MethodGet, "/authorize/"+url.PathEscape(evil), nil, nil),
+		"a browser's name":     d.do(t, http.MethodGet, "/me", nil, with(signedIn)),
+		"an app's name":        post("/apps", "name"),
+		"an app's mailboxes":   post("/apps", "mailboxes"),
+		"an operator's name":   post("/operators", "name"),
+		"an unknown app":       d.do(t, http.MethodGet, "/apps/"+url.PathEscape(evil), nil, with(signedIn)),
+		"an unknown operator":  d.do(t, http.MethodGet, "/operators/"+url.PathEscape(evil), nil, with(signedIn)),
 		"an unknown mailbox":   d.do(t, http.MethodGet, "/mailboxes/"+url.PathEscape(evil), nil, with(signedIn)),
 		"a provider's refusal": d.do(t, http.MethodGet, "/oauth/callback?error="+url.QueryEscape(evil)+"&error_description="+url.QueryEscape(evil), nil, nil),
 	} {
