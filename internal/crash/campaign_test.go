@@ -47,6 +47,8 @@ type play interface {
 type trial struct {
 	// left, where there is one, looks at what the dead process left.
 	left func() error
+	// done says whether nothing is left for the next process.
+	done func() (bool, error)
 	// judge lets the next process go on, and says what became of the work.
 	judge func(next *process) (string, error)
 }
@@ -142,7 +144,7 @@ func campaign(t *testing.T, f flow, plan []string, database func(*testing.T) str
 		work <- point
 	}
 	close(work)
-	table := newTable(f)
+	table := newTable(f, recovered, named, failed)
 	var wg sync.WaitGroup
 	for i := range min(lanes, len(plan)) {
 		l := newLane(t, f, fmt.Sprint("lane", i), database(t), keys)
@@ -340,12 +342,15 @@ func await(what string, so func() (bool, error)) error {
 
 // table counts what became of the work, by point.
 type table struct {
-	flow   flow
-	mu     sync.Mutex
-	counts map[string]map[string]int
+	flow     flow
+	outcomes []string
+	mu       sync.Mutex
+	counts   map[string]map[string]int
 }
 
-func newTable(f flow) *table { return &table{flow: f, counts: map[string]map[string]int{}} }
+func newTable(f flow, outcomes ...string) *table {
+	return &table{flow: f, outcomes: outcomes, counts: map[string]map[string]int{}}
+}
 
 func (t *table) add(point, what string) {
 	t.mu.Lock()
@@ -362,9 +367,14 @@ func (t *table) String() string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
 	line := func(point string, c map[string]int) {
-		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t\n", point, c[recovered]+c[named]+c[failed], c[recovered], c[named], c[failed])
+		all, rest := 0, ""
+		for _, what := range t.outcomes {
+			all += c[what]
+			rest += fmt.Sprintf("%d\t", c[what])
+		}
+		fmt.Fprintf(w, "%s\t%d\t%s\n", point, all, rest)
 	}
-	fmt.Fprintln(w, "point\tkills\trecovered\tnamed\tfailed\t")
+	fmt.Fprintf(w, "point\ttimes\t%s\t\n", strings.Join(t.outcomes, "\t"))
 	sum := map[string]int{}
 	for _, point := range t.flow.points {
 		for what, n := range t.counts[point] {

@@ -246,7 +246,7 @@ func (d *deliveries) begin(p *process, point string, _ int) (*trial, error) {
 	if err := p.order(o); err != nil {
 		return nil, err
 	}
-	return &trial{judge: h.judge}, reach(p, point, meet, 60*time.Millisecond)
+	return &trial{done: h.done, judge: h.judge}, reach(p, point, meet, 60*time.Millisecond)
 }
 
 func (d *deliveries) release() {
@@ -284,19 +284,24 @@ func (h *hook) judge(next *process) (string, error) {
 	if _, err := next.await("outcome"); err != nil {
 		return failed, err
 	}
-	stands := ""
-	err := await("the queue is empty", func() (bool, error) {
-		waiting, err := h.d.store.Deliveries(ctx, webhook.Filter{WebhookID: h.webhook.ID, State: webhook.Waiting, Limit: 100})
-		stands = fmt.Sprintf("%+v", waiting)
-		return len(waiting) == 0, err
-	})
-	if err != nil {
-		return failed, fmt.Errorf("%w: %s", err, stands)
+	if err := await("the queue is empty", h.done); err != nil {
+		waiting, _ := h.waiting()
+		return failed, fmt.Errorf("%w: %+v", err, waiting)
 	}
 	if err := h.exact(ctx); err != nil {
 		return failed, err
 	}
 	return recovered, h.d.store.DeleteWebhook(ctx, h.webhook.Name, event.New(time.Now(), event.WebhookDeleted, event.System(), "The webhook was removed."))
+}
+
+func (h *hook) waiting() ([]webhook.Recorded, error) {
+	return h.d.store.Deliveries(h.d.t.Context(), webhook.Filter{WebhookID: h.webhook.ID, State: webhook.Waiting, Limit: 100})
+}
+
+// done reports that the queue is empty.
+func (h *hook) done() (bool, error) {
+	waiting, err := h.waiting()
+	return err == nil && len(waiting) == 0, err
 }
 
 // exact checks that every event came, in order, repeats only at once and under

@@ -185,13 +185,22 @@ func (i *inbox) stored() ([]fetch.Message, error) {
 	return found.Messages, err
 }
 
+// done reports that all that was delivered is stored, and what follows done.
+func (i *inbox) done() (bool, error) {
+	found, err := i.stored()
+	return err == nil && len(found) >= len(i.letters) && i.disposed() == nil, err
+}
+
 // arrived waits until all that was delivered is stored, and what follows is done.
 func (i *inbox) arrived() error {
 	var stands error
 	err := await("every message is stored, and what follows is done", func() (bool, error) {
 		found, err := i.stored()
 		stands = errors.Join(fmt.Errorf("%d of %d are stored", len(found), len(i.letters)), i.disposed())
-		return err == nil && len(found) >= len(i.letters) && i.disposed() == nil, err
+		if err != nil {
+			return false, err
+		}
+		return i.done()
 	})
 	if err != nil {
 		return errors.Join(err, stands)
@@ -245,14 +254,14 @@ func (r *receipts) begin(p *process, point string, n int) (*trial, error) {
 		}
 		r.meet = r.up.meetAt(i.box.Address, command)
 	case messageOnWire:
-		r.meet = r.in.arm(100<<10, false, true)
+		r.meet = r.in.arm(100<<10, false, !r.patient)
 	default:
 		r.meet = nil
 	}
 	if err := p.order(order{MailboxID: i.box.ID, Point: point}); err != nil {
 		return nil, err
 	}
-	return &trial{left: i.left, judge: i.judge}, reach(p, point, r.meet, 150*time.Millisecond)
+	return &trial{left: i.left, done: i.done, judge: i.judge}, reach(p, point, r.meet, 150*time.Millisecond)
 }
 
 // readOnce lets the folder be read, and then numbers it anew.

@@ -166,6 +166,7 @@ func TestProcess(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- r.run(ctx) }()
 	go g.converse(ctx, r)
+	context.AfterFunc(ctx, func() { say("draining", nil) })
 	say("ready", nil)
 	text := ""
 	if err := <-ended; err != nil {

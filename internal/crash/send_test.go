@@ -220,7 +220,7 @@ func (l *letters) begin(p *process, point string, n int) (*trial, error) {
 	l.meet = nil
 	switch point {
 	case dataOnWire:
-		l.meet = l.out.arm(100<<10, true, true)
+		l.meet = l.out.arm(100<<10, true, !l.patient)
 	case replyOnWire:
 		l.meet = l.up.meetAtPoint(v.box.Address, exchange.FaultSMTPDataBeforeReply)
 	case retryStored:
@@ -232,7 +232,7 @@ func (l *letters) begin(p *process, point string, n int) (*trial, error) {
 		return nil, err
 	}
 	err = reach(p, point, l.meet, 150*time.Millisecond)
-	return &trial{judge: func(next *process) (string, error) { return v.judge(next, point) }}, err
+	return &trial{done: v.done, judge: func(next *process) (string, error) { return v.judge(next, point) }}, err
 }
 
 // judge repeats the caller's request, as one does who was not answered, and
@@ -280,6 +280,12 @@ func (v *letter) judge(next *process, point string) (string, error) {
 func (v *letter) submissions() ([]outbox.Submission, error) {
 	found, err := v.l.store.Submissions(v.l.t.Context(), outbox.Filter{MailboxIDs: []string{v.box.ID}, Limit: 10})
 	return found.Submissions, err
+}
+
+// done reports that what was accepted is sent.
+func (v *letter) done() (bool, error) {
+	all, err := v.submissions()
+	return len(all) == 1 && all[0].State == outbox.Sent, err
 }
 
 // settled waits until the one submission is settled.

@@ -197,6 +197,7 @@ type posts struct {
 	up      *upstream
 	in, out *gate
 	meet    *rendezvous
+	patient bool // what was held back on the wire comes after all
 }
 
 // newPosts puts gates between a lane's processes and the upstream.
