@@ -195,8 +195,8 @@ func (a *API) notFound(w http.ResponseWriter, r *http.Request) {
 	if len(allowed) > 0 {
 		list := strings.Join(allowed, ", ")
 		w.Header().Set("Allow", list)
-		p.Type, p.Title, p.Status = typePrefix+"api.method", "Method not allowed", http.StatusMethodNotAllowed
-		p.Detail, p.Remedy = "This path does not take this method.", "Use "+list+"; see /openapi.json."
+		p = doorProblem(http.StatusMethodNotAllowed, "")
+		p.Remedy = "Use " + list + "; see /openapi.json."
 	}
 	p.write(w)
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/mailgrant/mailgrant/client"
+	"github.com/mailgrant/mailgrant/internal/api"
 )
 
 // contract is the description that a server gives, and what was seen of it. It
@@ -27,6 +28,7 @@ type contract struct {
 	once       sync.Once
 	doc        object
 	operations []operation
+	problems   []api.ProblemKind
 
 	mu     sync.Mutex
 	called map[string]bool // by operation ID
@@ -85,6 +87,9 @@ func (c *contract) read(r *http.Request) {
 		return
 	}
 	c.operations = operationsOf(c.t, raw)
+	if c.problems, err = api.ProblemKinds(); err != nil {
+		c.t.Errorf("%v", err)
+	}
 }
 
 // find gives the operation that a request calls; the one with more fixed words
@@ -141,6 +146,11 @@ func (c *contract) check(o *operation, status int, media string, body []byte) {
 	if err := json.Unmarshal(body, &document); err != nil {
 		c.t.Errorf("%s answers %d with what is no JSON: %v", o.id, status, err)
 		return
+	}
+	if p, ok := document.(object); ok && media == "application/problem+json" {
+		if id := strings.TrimPrefix(fmt.Sprint(p["type"]), "urn:mailgrant:problem:"); !slices.ContainsFunc(c.problems, func(k api.ProblemKind) bool { return k.ID == id }) {
+			c.t.Errorf("%s refuses with %s, which docs/problems.md does not list", o.id, id)
+		}
 	}
 	for _, fault := range c.faults(how["schema"].(object), document, "") {
 		c.t.Errorf("%s answers %d: %s", o.id, status, fault)

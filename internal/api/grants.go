@@ -14,11 +14,11 @@ import (
 // Grant is a mailbox's grant; it holds no secret.
 type Grant struct {
 	State         string           `json:"state"`
-	Verdict       string           `json:"verdict"`
+	Verdict       string           `json:"verdict,omitempty"`
 	SignedIn      string           `json:"signed_in"`
 	Identity      provider.Subject `json:"identity"`
 	Scopes        []string         `json:"scopes"`
-	ConnectedAt   time.Time        `json:"connected_at"`
+	ConnectedAt   time.Time        `json:"connected_at,omitzero"`
 	ConnectedBy   string           `json:"connected_by,omitempty"`
 	LastRefreshAt time.Time        `json:"last_refresh_at,omitzero"`
 	NextRefreshAt time.Time        `json:"next_refresh_at,omitzero"`
@@ -127,6 +127,9 @@ func (a *API) getGrant(ctx context.Context, in *ByAddress) (*Out[Grant], error) 
 		State: grantState(g.State), Verdict: string(g.Verdict), SignedIn: g.Display, Identity: g.Subject, Scopes: g.Scopes,
 		ConnectedAt: g.ConnectedAt, ConnectedBy: g.ConnectedBy, LastRefreshAt: g.LastRefreshAt, NextRefreshAt: g.NextRefreshAt,
 		Failures: g.Failures, Cause: g.Cause, Text: g.CauseText, Remedy: g.Remedy, AccessTokens: []AccessTokenEnd{},
+	}
+	if out.Scopes == nil {
+		out.Scopes = []string{}
 	}
 	tokens, err := a.Reads.AccessTokens(ctx, m.ID)
 	if err != nil {

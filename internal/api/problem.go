@@ -155,15 +155,7 @@ func (a *API) problems(_ huma.Context, _ string, v any) (any, error) {
 	if !ok {
 		return v, nil
 	}
-	p := &Problem{Type: typePrefix + "api.invalid_request", Title: "The request breaks a rule", Status: m.Status, Detail: m.Detail, Remedy: "See /openapi.json for what is allowed."}
-	switch m.Status {
-	case http.StatusRequestEntityTooLarge:
-		p.Type, p.Title, p.Detail = typePrefix+"api.too_large", "The request is too large", "The request's body is larger than this operation takes."
-	case http.StatusUnsupportedMediaType:
-		p.Type, p.Title = typePrefix+"api.media_type", "Media type not supported"
-	case http.StatusRequestTimeout:
-		p.Type, p.Title = typePrefix+"api.too_slow", "The request came too slowly"
-	}
+	p := doorProblem(m.Status, m.Detail)
 	for _, e := range m.Errors {
 		p.Errors = append(p.Errors, FieldError{Field: strings.TrimPrefix(e.Location, "body."), Detail: withoutValue(e.Message)})
 	}

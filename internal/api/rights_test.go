@@ -26,9 +26,9 @@ func (o operation) at(address, other string) string {
 }
 
 // example is a body that the operation takes, about a mailbox.
-func (s *server) example(t *testing.T, o operation, address string) any {
+func (s *server) example(t *testing.T, d described, o operation, address string) any {
 	t.Helper()
-	content := s.description(t).Paths[o.path][strings.ToLower(o.method)].RequestBody.Content["application/json"]
+	content := d.Paths[o.path][strings.ToLower(o.method)].RequestBody.Content["application/json"]
 	if content.Example == nil {
 		return nil
 	}
@@ -55,11 +55,12 @@ func TestRights(t *testing.T) {
 	for _, r := range all {
 		single = append(single, s.newKey(t, "only-"+string(r), []access.Right{r}))
 	}
+	d := s.description(t)
 	for _, o := range s.operations(t) {
 		t.Run(o.id, func(t *testing.T) {
 			refused := 0
 			for _, key := range single {
-				a := s.do(t, key, o.method, o.at(ghost, "none"), s.example(t, o, ghost))
+				a := s.do(t, key, o.method, o.at(ghost, "none"), s.example(t, d, o, ghost))
 				if a.status != 403 {
 					continue
 				}
@@ -68,7 +69,7 @@ func TestRights(t *testing.T) {
 				if !rightNamed.MatchString(p.Detail) {
 					t.Errorf("the refusal names no right: %s", p.Detail)
 				}
-				there := s.do(t, key, o.method, o.at(directory.StoryDesk, "none"), s.example(t, o, directory.StoryDesk))
+				there := s.do(t, key, o.method, o.at(directory.StoryDesk, "none"), s.example(t, d, o, directory.StoryDesk))
 				if there.status != 403 || there.problem(t).Detail != p.Detail {
 					t.Errorf("of a mailbox that is there: %d %s; of none: %s", there.status, there.body, p.Detail)
 				}
@@ -76,14 +77,14 @@ func TestRights(t *testing.T) {
 			if refused == 0 {
 				t.Error("no right is needed")
 			}
-			s.indistinguishable(t, o, own)
+			s.indistinguishable(t, d, o, own)
 		})
 	}
 }
 
 // indistinguishable compares what a key of another mailbox is told of one that is
 // there and of one that is not.
-func (s *server) indistinguishable(t *testing.T, o operation, key string) {
+func (s *server) indistinguishable(t *testing.T, d described, o operation, key string) {
 	t.Helper()
 	ask := func(address string) (int, string) {
 		path := o.at(address, "none")
@@ -92,7 +93,7 @@ func (s *server) indistinguishable(t *testing.T, o operation, key string) {
 				path += "?mailbox=" + url.QueryEscape(address)
 			}
 		}
-		a := s.do(t, key, o.method, path, s.example(t, o, address))
+		a := s.do(t, key, o.method, path, s.example(t, d, o, address))
 		if a.status >= 500 {
 			t.Errorf("%d %s", a.status, a.body)
 		}
