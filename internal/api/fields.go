@@ -289,6 +289,7 @@ func mailFields() map[string]field {
 		"Report.form":           {"jwt: it can be read; encrypted, opaque: only its server can.", "jwt"},
 		"Report.kind":           {"access token, ID token, or token where it does not say.", "access token"},
 		"Report.from":           {"Where in the pasted text it was found.", nil},
+		"Report.beside":         {"What else was found beside the token.", nil},
 		"Report.sasl_user":      {"The mailbox that a SASL response asks for.", nil},
 		"Report.who":            {"Whose it is, in a sentence.", "It is of " + desk + "."},
 		"Report.addresses":      {"Addresses in it. They prove nothing.", list{desk}},

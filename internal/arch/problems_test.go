@@ -90,8 +90,10 @@ func problems(t tree) []api.ProblemKind {
 		}
 		r := reader{constants: map[string]string{}, makers: map[string]maker{}, found: found}
 		files := slices.DeleteFunc(slices.Clone(t.sources), func(s source) bool { return s.folder != folder || s.test })
-		for _, s := range files {
-			r.declarations(s.syntax)
+		for range 2 { // a maker may be made of others
+			for _, s := range files {
+				r.declarations(s.syntax)
+			}
 		}
 		for _, s := range files {
 			ast.Inspect(s.syntax, r.look)
@@ -160,8 +162,13 @@ func (r reader) maker(name string, kind *ast.FuncType, body *ast.BlockStmt) {
 		return
 	}
 	ast.Inspect(body, func(n ast.Node) bool {
-		if literal, ok := n.(*ast.CompositeLit); ok {
-			if k := r.composite(literal); k.Kind != "" {
+		switch n := n.(type) {
+		case *ast.CompositeLit:
+			if k := r.composite(n); k.Kind != "" {
+				m.always = k
+			}
+		case *ast.CallExpr:
+			if k, ok := r.call(n); ok {
 				m.always = k
 			}
 		}
@@ -177,26 +184,7 @@ func (r reader) look(n ast.Node) bool {
 	case *ast.CompositeLit:
 		r.keep(r.composite(n))
 	case *ast.CallExpr:
-		name := ""
-		switch f := n.Fun.(type) {
-		case *ast.Ident:
-			name = f.Name
-		case *ast.SelectorExpr:
-			name = f.Sel.Name
-		}
-		if m, ok := r.makers[name]; ok {
-			argument := func(i int) string {
-				if i < 0 || i >= len(n.Args) {
-					return ""
-				}
-				return r.words(n.Args[i])
-			}
-			k := m.always
-			k.ID = argument(m.id)
-			k.Text, k.Remedy = cmp.Or(argument(m.text), k.Text), cmp.Or(argument(m.remedy), k.Remedy)
-			if m.kind >= 0 && m.kind < len(n.Args) {
-				k.Kind = kindName(n.Args[m.kind])
-			}
+		if k, ok := r.call(n); ok {
 			r.keep(k)
 		}
 	case *ast.AssignStmt:
@@ -209,6 +197,34 @@ func (r reader) look(n ast.Node) bool {
 		r.keep(k)
 	}
 	return true
+}
+
+// call reads what a maker is given.
+func (r reader) call(n *ast.CallExpr) (api.ProblemKind, bool) {
+	name := ""
+	switch f := n.Fun.(type) {
+	case *ast.Ident:
+		name = f.Name
+	case *ast.SelectorExpr:
+		name = f.Sel.Name
+	}
+	m, ok := r.makers[name]
+	if !ok {
+		return api.ProblemKind{}, false
+	}
+	argument := func(i int) string {
+		if i < 0 || i >= len(n.Args) {
+			return ""
+		}
+		return r.words(n.Args[i])
+	}
+	k := m.always
+	k.ID = argument(m.id)
+	k.Text, k.Remedy = cmp.Or(argument(m.text), k.Text), cmp.Or(argument(m.remedy), k.Remedy)
+	if m.kind >= 0 && m.kind < len(n.Args) {
+		k.Kind = kindName(n.Args[m.kind])
+	}
+	return k, true
 }
 
 // composite reads the members of a literal.
