@@ -15,7 +15,7 @@ const (
 	atOnce = 8
 	// inTurn is how many deliveries of a queue are made before another queue of
 	// the webhook has its turn.
-	inTurn = 16
+	inTurn = 8
 	// mostWaiting bounds the queues of one webhook that wait in memory. The sweep
 	// finds the others when there is room.
 	mostWaiting = 1000
