@@ -22,6 +22,7 @@ func TestInChromium(t *testing.T) {
 		{"links", links},
 		{"sign-in", signInPages},
 		{"mailboxes", mailboxPages},
+		{"webhooks", webhookPages},
 		{"keyboard", keyboard},
 		{"apps", appPages},
 		{"people", peoplePages},

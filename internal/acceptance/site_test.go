@@ -56,6 +56,7 @@ func openSite(t *testing.T, port int) *site {
 	must(t, err)
 	cfg, err := config.Load("/dev/null", []string{
 		"MAILGRANT_DATA_DIR=" + filepath.Join(dir, "data"), "MAILGRANT_LISTEN=" + listener.Addr().String(), "MAILGRANT_PUBLIC_URL=" + s.base,
+		"MAILGRANT_WEBHOOKS_ALLOW_NETWORKS=127.0.0.1/32",
 	})
 	must(t, err)
 	s.App, err = app.Open(ctx, cfg, app.Options{Version: "test", Now: s.now, Listener: listener})

@@ -230,7 +230,7 @@ func (a *App) grantChanged(mailboxID string) {
 // faces joins the pages and the API into one handler.
 func (a *App) faces(o Options, publicURL string) error {
 	pages, err := web.New(web.Options{
-		Connect: a.Connect, Access: a.Access, Reads: a.Store, Tester: a.Diagnose, Overview: a.Overview, PublicURL: a.cfg.PublicURL,
+		Connect: a.Connect, Access: a.Access, Webhooks: a.Webhooks, Reads: a.Store, Tester: a.Diagnose, Overview: a.Overview, PublicURL: a.cfg.PublicURL,
 		Outbox: a.Outbox, Lender: a.Broker, Inspector: diagnose.Inspector{Audiences: a.Diagnose.Audiences, Now: a.now}, Draining: a.draining,
 		TrustedProxies: a.cfg.TrustedProxies, Logger: a.log, Now: a.now,
 	})

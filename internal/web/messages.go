@@ -225,19 +225,15 @@ func afterWords(done string, box mailbox.Mailbox) (words string, refused bool) {
 // handedWords is how far a delivery has come.
 func handedWords(h webhook.Handed) badge {
 	switch h.State {
-	case "delivered":
+	case webhook.Delivered:
 		return badge{"delivered", "green"}
-	case "parked":
-		return badge{"put aside", "red"}
+	case webhook.Parked:
+		return badge{"parked", "red"}
 	}
 	if h.Attempts > 0 {
 		return badge{"tried again", "yellow"}
 	}
-	return badge{"waits for its turn", "azure"}
-}
-
-func deliveryPath(h webhook.Handed) string {
-	return "/webhooks/" + url.PathEscape(h.Webhook) + "/deliveries/" + url.PathEscape(h.ID)
+	return badge{"waits", "secondary"}
 }
 
 // messageHTML gives the HTML of a message to the frame in its page. A browser

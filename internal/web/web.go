@@ -27,6 +27,7 @@ import (
 	"github.com/mailgrant/mailgrant/internal/connect"
 	"github.com/mailgrant/mailgrant/internal/diagnose"
 	"github.com/mailgrant/mailgrant/internal/fault"
+	"github.com/mailgrant/mailgrant/internal/webhook"
 )
 
 //go:embed assets
@@ -36,6 +37,7 @@ var embedded embed.FS
 type Options struct {
 	Connect        *connect.Connect
 	Access         *access.Access
+	Webhooks       *webhook.Webhooks
 	Reads          Reads
 	Tester         Tester
 	Overview       *diagnose.Overview
@@ -104,7 +106,7 @@ func (p *Pages) routes() {
 
 	// Each section has its own list of pages, beside their handlers.
 	for _, pages := range []func(route){
-		p.mailboxPages, p.messagePages, p.submissionPages, p.eventPages, p.inspectPages, p.appPages, p.operatorPages, p.ownPages,
+		p.mailboxPages, p.messagePages, p.submissionPages, p.eventPages, p.webhookPages, p.inspectPages, p.appPages, p.operatorPages, p.ownPages,
 	} {
 		pages(operator)
 	}

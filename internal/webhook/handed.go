@@ -6,7 +6,7 @@ import "time"
 type Handed struct {
 	ID            string // of the delivery
 	Webhook       string // name
-	State         string // pending | delivered | parked
+	State         State
 	Attempts      int
 	NextAttemptAt time.Time
 	LastStatus    int
