@@ -282,6 +282,19 @@ func (a *Access) APIKey(ctx context.Context, name string) (APIKey, error) {
 	return a.need.Keys.APIKey(ctx, name)
 }
 
+// MayLeaveOut refuses to let a document without a caller's own key delete that
+// key: nobody wants to lock themselves out by a line that is missing.
+func (a *Access) MayLeaveOut(by event.Actor, name string) error {
+	if by.Kind != event.ActorAPIKey || by.Name != name {
+		return nil
+	}
+	return &fault.Error{
+		ID: "api_key.own", Kind: fault.Conflict, Who: []fault.Who{fault.Operator},
+		Text:   fmt.Sprintf("The app %s is the one that applies this document, and would be deleted: it is not in the list.", name),
+		Remedy: "Add it to the list of apps, or apply the document on the server's own host.",
+	}
+}
+
 // DeleteAPIKey ends a key at once.
 func (a *Access) DeleteAPIKey(ctx context.Context, by event.Actor, name string) error {
 	e := event.New(a.now(), event.APIKeyDeleted, by, fmt.Sprintf("The API key %s was removed.", name)).With("api_key", name)

@@ -210,7 +210,8 @@ func (a *API) appSection(all []App, by event.Actor) declare.Section {
 			}
 			return names, err
 		},
-		Delete: func(ctx context.Context, name string) error { return a.Access.DeleteAPIKey(ctx, by, name) },
+		MayDelete: func(_ context.Context, name string) error { return a.Access.MayLeaveOut(by, name) },
+		Delete:    func(ctx context.Context, name string) error { return a.Access.DeleteAPIKey(ctx, by, name) },
 	}
 	for _, p := range all {
 		s.Items = append(s.Items, declare.Item{Check: func(ctx context.Context) (declare.Draft, error) {

@@ -96,13 +96,14 @@ func (s *Stopped) Error() string { return s.Err.Error() }
 // Unwrap gives a fault that says what was done.
 func (s *Stopped) Unwrap() error {
 	f := *fault.Of(s.Err)
-	done := "nothing was changed before"
-	if len(s.Done) == 1 {
-		done = "one change was made before"
-	} else if len(s.Done) > 1 {
-		done = fmt.Sprintf("%d changes were made before", len(s.Done))
+	done, left := "nothing was changed before", ""
+	if n := len(s.Done); n > 0 {
+		done = fmt.Sprintf("changes made before: %d", n)
 	}
-	f.Text = fmt.Sprintf("The %s %s could not be %s; %s, and %d more were not begun. %s", s.At.Kind, s.At.Name, s.At.Action, done, s.Left, f.Text)
+	if s.Left > 0 {
+		left = fmt.Sprintf(", not begun: %d", s.Left)
+	}
+	f.Text = fmt.Sprintf("The %s %s could not be %s (%s%s). %s", s.At.Kind, s.At.Name, s.At.Action, done, left, f.Text)
 	f.Remedy = strings.TrimSpace(f.Remedy + " Then apply the document again: what is done already stays as it is.")
 	f.Field, f.Err = "", s.Err
 	return &f
@@ -156,25 +157,25 @@ func plan(ctx context.Context, sections []Section, o Options) ([]step, error) {
 	names := make([][]string, len(sections)) // as stored, by section
 	for i, s := range sections {
 		drafted, named, err := s.check(ctx)
-		if broken(err) {
-			return nil, err
+		if down := broken(err); down != nil {
+			return nil, down
 		}
 		steps, names[i], mistakes = append(steps, drafted...), named, append(mistakes, err)
 	}
 	for _, s := range sections {
-		if err := s.fit(ctx); broken(err) {
-			return nil, err
-		} else if err != nil {
-			mistakes = append(mistakes, err)
+		err := s.fit(ctx)
+		if down := broken(err); down != nil {
+			return nil, down
 		}
+		mistakes = append(mistakes, err)
 	}
 	for i, s := range slices.Backward(sections) {
 		if !o.Prune || !s.Given {
 			continue
 		}
 		deletions, err := s.deletions(ctx, names[i])
-		if broken(err) {
-			return nil, err
+		if down := broken(err); down != nil {
+			return nil, down
 		}
 		gone, mistakes = append(gone, deletions...), append(mistakes, err)
 	}
@@ -192,9 +193,15 @@ func plan(ctx context.Context, sections []Section, o Options) ([]step, error) {
 	return append(steps, gone...), err
 }
 
-// broken reports that checking itself failed: no mistake of the document.
-func broken(err error) bool {
-	return slices.ContainsFunc(fault.All(err), func(f *fault.Error) bool { return f.Kind == fault.Internal || f.Kind == fault.Temporary })
+// broken gives what kept checking itself from being done: no mistake of the
+// document. It is nil where everything could be checked.
+func broken(err error) error {
+	for _, f := range fault.All(err) {
+		if f.Kind == fault.Internal || f.Kind == fault.Temporary {
+			return f
+		}
+	}
+	return nil
 }
 
 // check checks a section's resources and gives what is to be done with them, and
