@@ -174,7 +174,9 @@ func TestApply_ACheckThatCannotBeMadeIsNoMistake(t *testing.T) {
 	t.Parallel()
 	l := &ledger{}
 	s := l.section("host", "bad-h", "h1")
-	s.Items[1].Check = func(context.Context) (declare.Draft, error) { return declare.Draft{}, errors.New("the database is gone") }
+	s.Items[1].Check = func(context.Context) (declare.Draft, error) {
+		return declare.Draft{}, errors.New("the database is gone")
+	}
 	if _, err := declare.Apply(t.Context(), []declare.Section{s}, declare.Options{}); fault.KindOf(err) != fault.Internal || len(fault.All(err)) != 1 {
 		t.Errorf("got %v", err)
 	}
