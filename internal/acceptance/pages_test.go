@@ -28,6 +28,7 @@ func TestInChromium(t *testing.T) {
 		{"people", peoplePages},
 		{"people without scripts", peopleWithoutScripts},
 		{"messages", messagePages},
+		{"manual", manualPage},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			t.Parallel()

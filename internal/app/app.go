@@ -229,18 +229,26 @@ func (a *App) grantChanged(mailboxID string) {
 
 // faces joins the pages and the API into one handler.
 func (a *App) faces(o Options, publicURL string) error {
-	pages, err := web.New(web.Options{
-		Connect: a.Connect, Access: a.Access, Webhooks: a.Webhooks, Reads: a.Store, Tester: a.Diagnose, Overview: a.Overview, PublicURL: a.cfg.PublicURL,
-		Outbox: a.Outbox, Lender: a.Broker, Inspector: diagnose.Inspector{Audiences: a.Diagnose.Audiences, Now: a.now}, Draining: a.draining,
-		TrustedProxies: a.cfg.TrustedProxies, Logger: a.log, Now: a.now,
-	})
-	if err != nil {
-		return err
-	}
 	calls, err := api.New(api.Options{
 		Connect: a.Connect, Access: a.Access, Webhooks: a.Webhooks, Lender: a.Broker, Outbox: a.Outbox, Calls: a.Calls, Overview: a.Overview, Tester: a.Diagnose,
 		Inspector: diagnose.Inspector{Audiences: a.Diagnose.Audiences, Now: a.now}, Draining: a.draining, Keys: a, Reads: a.Store, TrustedProxies: a.cfg.TrustedProxies, PublicURL: publicURL,
 		Version: o.Version, BodyTime: o.BodyTime, Logger: a.log, Now: a.now,
+	})
+	if err != nil {
+		return err
+	}
+	problems, err := api.ProblemKinds()
+	if err != nil {
+		return err
+	}
+	manual := web.Manual{OpenAPI: calls.Document()}
+	for _, k := range problems {
+		manual.Problems = append(manual.Problems, web.Refusal{ID: k.ID, Type: k.Type(), Title: k.Title, Text: k.Text, Remedy: k.Remedy, Status: k.Status})
+	}
+	pages, err := web.New(web.Options{
+		Connect: a.Connect, Access: a.Access, Webhooks: a.Webhooks, Reads: a.Store, Tester: a.Diagnose, Overview: a.Overview, PublicURL: a.cfg.PublicURL,
+		Outbox: a.Outbox, Lender: a.Broker, Inspector: diagnose.Inspector{Audiences: a.Diagnose.Audiences, Now: a.now}, Draining: a.draining,
+		TrustedProxies: a.cfg.TrustedProxies, Manual: manual, Logger: a.log, Now: a.now,
 	})
 	if err != nil {
 		return err

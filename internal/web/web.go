@@ -44,6 +44,7 @@ type Options struct {
 	Outbox         Outbox
 	Lender         Lender
 	Inspector      diagnose.Inspector
+	Manual         Manual
 	Draining       <-chan struct{} // closed when the server is to end: streams end with it
 	PublicURL      *url.URL
 	TrustedProxies []netip.Prefix
@@ -56,6 +57,7 @@ type Pages struct {
 	Options
 	assets assetURLs
 	files  map[string]file
+	manual []byte // the page about the API
 	mux    *http.ServeMux
 }
 
@@ -79,6 +81,9 @@ func New(o Options) (*Pages, error) {
 	if err := p.loadAssets(); err != nil {
 		return nil, err
 	}
+	if err := p.makeManual(); err != nil {
+		return nil, err
+	}
 	p.routes()
 	return p, nil
 }
@@ -90,6 +95,7 @@ func (p *Pages) routes() {
 	operator := func(pattern string, h http.HandlerFunc) { p.mux.Handle(pattern, p.signedIn(h)) }
 
 	p.mux.HandleFunc("GET /assets/{hash}/{name}", p.asset)
+	p.mux.HandleFunc("GET /docs", p.manualShow)
 	p.mux.HandleFunc("GET /authorize/{link}", p.ownerShow)
 	p.mux.HandleFunc("POST /authorize/{link}", p.ownerStart)
 	p.mux.HandleFunc("GET /oauth/callback", p.callback)
