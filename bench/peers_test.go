@@ -340,7 +340,9 @@ func (s *nullSession) uid(rest string) {
 		first, _ := strconv.Atoi(from)
 		last := first
 		if ranged {
-			last, _ = strconv.Atoi(to)
+			if last, _ = strconv.Atoi(to); to == "*" {
+				last = count
+			}
 		}
 		for uid := first; uid <= min(last, count); uid++ {
 			raw := letter(uid)

@@ -92,7 +92,7 @@ func (a *API) lendToken(ctx context.Context, in *struct {
 	Body *TokenRequest `required:"false"`
 },
 ) (*Out[Token], error) {
-	m, err := a.find(ctx, in.Address, access.Token)
+	id, err := a.findID(ctx, in.Address, access.Token)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +110,7 @@ func (a *API) lendToken(ctx context.Context, in *struct {
 			}
 		}
 	}
-	t, expires, err := a.Lender.Lend(ctx, m.ID, resource, ttl)
+	t, expires, err := a.Lender.Lend(ctx, id, resource, ttl)
 	return &Out[Token]{Token{AccessToken: t.Reveal(), TokenType: "Bearer", ExpiresAt: expires, Resource: resource}}, err
 }
 

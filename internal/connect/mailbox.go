@@ -14,6 +14,7 @@ import (
 type Mailboxes struct {
 	needs     Needs
 	providers *Providers
+	ids       ids
 }
 
 // MailboxSettings is a mailbox as an operator writes it. Of Mailbox, the fields
@@ -104,6 +105,7 @@ func (b *Mailboxes) write(ctx context.Context, old, m mailbox.Mailbox, by event.
 	if err := b.needs.Mailboxes.SaveMailbox(ctx, s); err != nil {
 		return err
 	}
+	b.ids.forget()
 	b.needs.Changed(m.ID)
 	b.needs.nudge.give()
 	return nil
@@ -180,6 +182,7 @@ func (b *Mailboxes) Delete(ctx context.Context, address string, by event.Actor) 
 	if err := b.needs.Mailboxes.DeleteMailbox(ctx, m.ID, e); err != nil {
 		return err
 	}
+	b.ids.forget()
 	b.needs.Changed(m.ID)
 	return nil
 }

@@ -41,7 +41,7 @@ type Options struct {
 	Dials     int           // connections being opened at once: 32
 	Lease     time.Duration // of a watch: 10 s, renewed at a third of it; a dead process's mailboxes are watched again within 15 s
 	Round     time.Duration // longest wait before every folder is looked at: 5 min, at most 9
-	Batch     int           // messages listed at once: 200
+	Batch     int           // messages listed at once: 500
 }
 
 // Fetch is the capability. Run runs it.
@@ -71,7 +71,7 @@ func New(o Options) *Fetch {
 	o.Dials = orDefault(o.Dials, 32)
 	o.Lease = orDefault(o.Lease, 10*time.Second)
 	o.Round = min(orDefault(o.Round, 5*time.Minute), 9*time.Minute)
-	o.Batch = orDefault(o.Batch, 200)
+	o.Batch = orDefault(o.Batch, 500)
 	return &Fetch{
 		Options: o, dials: make(chan struct{}, o.Dials), nudge: make(chan struct{}, 1),
 		running: map[string]*watch{}, ending: map[string]*watch{}, outages: map[string]*outage{}, nudged: map[string]bool{},

@@ -24,10 +24,13 @@ type field struct {
 // is compares field names, which have no case (RFC 5322 section 1.2.2).
 func (f field) is(name string) bool { return strings.EqualFold(f.name, name) }
 
+// lineEnds unfolds a field.
+var lineEnds = strings.NewReplacer("\r\n", "", "\n", "", "\r", "")
+
 // value gives the field body unfolded, without surrounding space.
 func (f field) value() string {
 	_, v, _ := bytes.Cut(f.raw, []byte{':'})
-	s := strings.NewReplacer("\r\n", "", "\n", "", "\r", "").Replace(string(v))
+	s := lineEnds.Replace(string(v))
 	return strings.TrimSpace(s)
 }
 

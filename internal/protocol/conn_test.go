@@ -15,7 +15,7 @@ import (
 
 func dial(t *testing.T, script protocoltest.Script) *protocol.Conn {
 	t.Helper()
-	c, err := protocol.Dial(protocoltest.Context(t), protocol.Endpoint{Protocol: protocol.IMAP, Host: "localhost", Port: script.Start(t), TLS: protocol.TLSNone, Setting: "receive"}, protocol.Climb{})
+	c, err := new(protocol.Dialer).Dial(protocoltest.Context(t), protocol.Endpoint{Protocol: protocol.IMAP, Host: "localhost", Port: script.Start(t), TLS: protocol.TLSNone, Setting: "receive"}, protocol.Climb{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +110,7 @@ func TestDial_RefusesPlainTextToOthers(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer func() { _ = ln.Close() }()
-		_, err = protocol.Dial(protocoltest.Context(t), protocol.Endpoint{Host: ip.IP.String(), Port: ln.Addr().(*net.TCPAddr).Port, TLS: protocol.TLSNone, Setting: "send"}, protocol.Climb{})
+		_, err = new(protocol.Dialer).Dial(protocoltest.Context(t), protocol.Endpoint{Host: ip.IP.String(), Port: ln.Addr().(*net.TCPAddr).Port, TLS: protocol.TLSNone, Setting: "send"}, protocol.Climb{})
 		if f := fault.Of(err); f == nil || f.ID != "protocol.plaintext" || f.Field != "send.tls" {
 			t.Fatalf("%v", err)
 		}

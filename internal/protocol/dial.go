@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/mailgrant/mailgrant/internal/egress"
@@ -74,14 +75,25 @@ func (e Endpoint) String() string { return net.JoinHostPort(e.Host, strconv.Itoa
 // Network classifies a failure of the established connection.
 func (e Endpoint) Network(err error) *fault.Error { return egress.Classify(err, e.target("host")) }
 
+// Dialer connects to mail servers. It remembers the certificate authorities that
+// it was given, since a set of them is larger than all else that a connection takes.
+// The zero Dialer is ready for use.
+type Dialer struct {
+	mu    sync.Mutex
+	pools map[string]*x509.CertPool // by PEM text
+}
+
+// mostPools bounds how many sets of certificate authorities are remembered.
+const mostPools = 100
+
 // Dial connects to the endpoint and, with implicit TLS, agrees on encryption:
 // the rungs dns, tcp and tls. A connection without encryption is made to
 // loopback only.
-func Dial(ctx context.Context, at Endpoint, climb Climb) (*Conn, error) {
+func (d *Dialer) Dial(ctx context.Context, at Endpoint, climb Climb) (*Conn, error) {
 	if err := at.check(); err != nil {
 		return nil, err
 	}
-	config, err := at.tlsConfig()
+	config, err := d.tlsConfig(at)
 	if err != nil {
 		return nil, err
 	}
@@ -148,20 +160,29 @@ func (e Endpoint) check() error {
 	return nil
 }
 
-func (e Endpoint) tlsConfig() (*tls.Config, error) {
+func (d *Dialer) tlsConfig(e Endpoint) (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: e.Host}
 	if len(e.CAPEM) == 0 {
 		return config, nil
 	}
-	roots, err := x509.SystemCertPool()
-	if err != nil {
-		roots = x509.NewCertPool()
-	}
-	if !roots.AppendCertsFromPEM(e.CAPEM) {
-		return nil, &fault.Error{
-			ID: "protocol.ca", Kind: fault.Invalid, Retry: true, Field: e.Field("ca_file"), Text: "The file holds no certificate in PEM form.",
-			Who: []fault.Who{fault.Operator}, Remedy: "Give the certificate of the authority that issued the server's certificate.",
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	roots, ok := d.pools[string(e.CAPEM)]
+	if !ok {
+		var err error
+		if roots, err = x509.SystemCertPool(); err != nil {
+			roots = x509.NewCertPool()
 		}
+		if !roots.AppendCertsFromPEM(e.CAPEM) {
+			return nil, &fault.Error{
+				ID: "protocol.ca", Kind: fault.Invalid, Retry: true, Field: e.Field("ca_file"), Text: "The file holds no certificate in PEM form.",
+				Who: []fault.Who{fault.Operator}, Remedy: "Give the certificate of the authority that issued the server's certificate.",
+			}
+		}
+		if d.pools == nil || len(d.pools) >= mostPools {
+			d.pools = map[string]*x509.CertPool{}
+		}
+		d.pools[string(e.CAPEM)] = roots
 	}
 	config.RootCAs = roots
 	return config, nil

@@ -16,43 +16,56 @@ func (t *tx) listening() ([]webhook.Webhook, error) {
 	return webhooks, err
 }
 
-// fanOut appends an event to the queues of the webhooks that want it.
-func (t *tx) fanOut(webhooks []webhook.Webhook, e event.Event) error {
+// fanOut appends events to the queues of the webhooks that want them.
+func (t *tx) fanOut(webhooks []webhook.Webhook, events []event.Event) error {
 	for _, w := range webhooks {
-		if !w.Wants(e) {
-			continue
+		var wanted []event.Event
+		for _, e := range events {
+			if w.Wants(e) {
+				wanted = append(wanted, e)
+			}
 		}
-		if err := t.append(w.ID, e); err != nil {
-			return err
+		for len(wanted) > 0 {
+			n := 1
+			for n < len(wanted) && wanted[n].MailboxID == wanted[0].MailboxID {
+				n++
+			}
+			if err := t.append(w.ID, wanted[:n]); err != nil {
+				return err
+			}
+			wanted = wanted[n:]
 		}
 	}
 	return nil
 }
 
-// append puts an event at the end of one queue. Only a head needs a job: what
-// waits behind it is woken by whoever settles it.
-func (t *tx) append(webhookID string, e event.Event) error {
-	now := stamp(e.At)
-	var sequence, headDueAt int64
+// append puts events of one mailbox at the end of one queue. Only a head needs a
+// job: what waits behind it is woken by whoever settles it.
+func (t *tx) append(webhookID string, events []event.Event) error {
+	mailboxID, at := events[0].MailboxID, events[0].At
+	var last, headDueAt int64
 	err := t.row(`
 		INSERT INTO delivery_queues (webhook_id, mailbox_id, last_sequence, head_due_at, leased_delivery, leased_until)
-		VALUES ($1, $2, 1, 0, '', 0)
-		ON CONFLICT (webhook_id, mailbox_id) DO UPDATE SET last_sequence = delivery_queues.last_sequence + 1
-		RETURNING last_sequence, head_due_at`, webhookID, e.MailboxID).Scan(&sequence, &headDueAt)
+		VALUES ($1, $2, $3, 0, '', 0)
+		ON CONFLICT (webhook_id, mailbox_id) DO UPDATE SET last_sequence = delivery_queues.last_sequence + excluded.last_sequence
+		RETURNING last_sequence, head_due_at`, webhookID, mailboxID, len(events)).Scan(&last, &headDueAt)
 	if err != nil {
 		return err
 	}
-	_, err = t.exec(`
-		INSERT INTO deliveries (`+deliveryColumns+`)
-		VALUES ($1, $2, $3, $4, $5, 0, '', 0, 0, 'pending', $6, $6, 0, $6, 0, '', '[]')`,
-		event.NewID(), webhookID, e.MailboxID, sequence, e.ID, now)
-	if err != nil || headDueAt > 0 {
+	var rows [][]any
+	for i, e := range events {
+		now := stamp(e.At)
+		rows = append(rows, []any{
+			event.NewID(), webhookID, mailboxID, last - int64(len(events)-1-i), e.ID, 0, "", 0, 0, "pending", now, now, 0, now, 0, "", "[]",
+		})
+	}
+	if err := t.insert("deliveries ("+deliveryColumns+")", rows); err != nil || headDueAt > 0 {
 		return err
 	}
-	if _, err := t.exec("UPDATE delivery_queues SET head_due_at = $3 WHERE webhook_id = $1 AND mailbox_id = $2", webhookID, e.MailboxID, max(1, now)); err != nil {
+	if _, err := t.exec("UPDATE delivery_queues SET head_due_at = $3 WHERE webhook_id = $1 AND mailbox_id = $2", webhookID, mailboxID, max(1, stamp(at))); err != nil {
 		return err
 	}
-	t.wakeQueue(webhookID, e.MailboxID, e.At)
+	t.wakeQueue(webhookID, mailboxID, at)
 	return nil
 }
 

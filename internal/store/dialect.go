@@ -1,5 +1,7 @@
 package store
 
+import "strconv"
+
 // dialect is everything in which the two databases' SQL differs.
 type dialect struct {
 	// name is "sqlite" or "postgres".
@@ -17,13 +19,17 @@ type dialect struct {
 	oneEventWriter string
 	// oneWriter says that one transaction at a time changes anything.
 	oneWriter bool
+	// placeholder stands for an argument, counted from 1, in a statement with many
+	// of them. To SQLite $1 is a name, and a name is looked for among all others.
+	placeholder func(number int) string
 }
 
-var sqliteDialect = dialect{name: "sqlite", oneWriter: true}
+var sqliteDialect = dialect{name: "sqlite", oneWriter: true, placeholder: func(int) string { return "?" }}
 
 var postgresDialect = dialect{
 	name:           "postgres",
 	forUpdate:      " FOR NO KEY UPDATE",
 	claimWatches:   " FOR NO KEY UPDATE OF w SKIP LOCKED",
 	oneEventWriter: "SELECT pg_advisory_xact_lock(7236280114)",
+	placeholder:    func(number int) string { return "$" + strconv.Itoa(number) },
 }

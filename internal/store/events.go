@@ -25,10 +25,6 @@ func (t *tx) oneEventWriter() error {
 	return err
 }
 
-const insertEvent = `
-INSERT INTO events (position, id, at, kind, mailbox_id, mailbox, actor_kind, actor_name, cause, text, remedy, data)
-SELECT COALESCE(MAX(position), 0) + 1, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11 FROM events`
-
 // addEvents writes events and puts them into the queues of the webhooks that
 // want them. An event without a kind is none. It is the last thing a
 // transaction does.
@@ -44,20 +40,27 @@ func (t *tx) addEvents(events ...event.Event) error {
 	if err != nil {
 		return err
 	}
-	for _, e := range events {
+	var last int64
+	if err := t.row("SELECT COALESCE(MAX(position), 0) FROM events").Scan(&last); err != nil {
+		return err
+	}
+	var rows [][]any
+	for i, e := range events {
 		data, err := text(e.Data)
 		if err != nil {
 			return err
 		}
-		_, err = t.exec(insertEvent, e.ID, stamp(e.At), string(e.Kind), e.MailboxID, e.Mailbox, string(e.Actor.Kind), plain(e.Actor.Name),
-			e.Cause, plain(e.Text), plain(e.Remedy), data)
-		if err != nil {
-			return fmt.Errorf("write the event %s: %w", e.Kind, err)
-		}
+		rows = append(rows, []any{
+			last + int64(i) + 1, e.ID, stamp(e.At), string(e.Kind), e.MailboxID, e.Mailbox, string(e.Actor.Kind), plain(e.Actor.Name),
+			e.Cause, plain(e.Text), plain(e.Remedy), data,
+		})
 		t.events = append(t.events, e.Kind)
-		if err := t.fanOut(webhooks, e); err != nil {
-			return fmt.Errorf("queue the event %s: %w", e.Kind, err)
-		}
+	}
+	if err := t.insert("events (position, "+eventColumns+")", rows); err != nil {
+		return fmt.Errorf("write events: %w", err)
+	}
+	if err := t.fanOut(webhooks, events); err != nil {
+		return fmt.Errorf("queue events: %w", err)
 	}
 	return t.countHours(events)
 }

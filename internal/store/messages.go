@@ -18,16 +18,17 @@ func (s *Store) Keep(ctx context.Context, k fetch.Keep) (int, error) {
 		if err := t.lockWatch(k.MailboxID, k.Fence); err != nil {
 			return err
 		}
+		fresh, err := t.fresh(k)
+		if err != nil {
+			return err
+		}
+		if err := t.putMessages(k, fresh); err != nil {
+			return err
+		}
+		kept = len(fresh)
 		var events []event.Event
-		for _, m := range k.Messages {
-			fresh, err := t.keepOne(k, m)
-			if err != nil {
-				return err
-			}
-			if fresh {
-				kept++
-				events = append(events, m.Event)
-			}
+		for _, m := range fresh {
+			events = append(events, m.Event)
 		}
 		owedFrom := uint32(0)
 		if k.Owes && len(k.Messages) > 0 {
@@ -49,47 +50,88 @@ func (s *Store) Keep(ctx context.Context, k fetch.Keep) (int, error) {
 	return kept, nil
 }
 
-// keepOne stores a message unless it is here already: under its own number, or
-// with the same content under a number of before the folder was numbered anew.
-// Two equal messages under one numbering are two.
-func (t *tx) keepOne(k fetch.Keep, m fetch.Stored) (bool, error) {
-	validity, uid := int64(m.Received.UIDValidity), int64(m.Received.UID)
-	var id string
-	err := t.row("SELECT id FROM messages WHERE mailbox_id = $1 AND folder = $2 AND uid_validity = $3 AND uid = $4", k.MailboxID, k.Folder, validity, uid).Scan(&id)
-	if err == nil || !absent(err) {
-		return false, err
+// fresh gives the messages that are not here already: neither under their own
+// number, nor with the same content under a number of before the folder was numbered
+// anew, which such a message then gives up for its new one. Two equal messages under
+// one numbering are two.
+func (t *tx) fresh(k fetch.Keep) ([]fetch.Stored, error) {
+	if len(k.Messages) == 0 {
+		return nil, nil
 	}
-	if len(m.Digest) > 0 {
-		n, err := t.exec(`
-			UPDATE messages SET uid_validity = $3, uid = $4 WHERE id = (
-				SELECT id FROM messages WHERE mailbox_id = $1 AND folder = $2 AND digest = $5 AND uid_validity <> $3 ORDER BY id LIMIT 1)`,
-			k.MailboxID, k.Folder, validity, uid, m.Digest)
-		if err != nil || n > 0 {
-			return false, err
+	known := map[uint32]bool{}
+	least, most, validity := k.Messages[0].Received.UID, uint32(0), int64(k.Messages[0].Received.UIDValidity)
+	for _, m := range k.Messages {
+		least, most = min(least, m.Received.UID), max(most, m.Received.UID)
+	}
+	err := t.rows("SELECT uid FROM messages WHERE mailbox_id = $1 AND folder = $2 AND uid_validity = $3 AND uid BETWEEN $4 AND $5",
+		[]any{k.MailboxID, k.Folder, validity, int64(least), int64(most)}, func(row scanner) error {
+			var uid uint32
+			err := row.Scan(&uid)
+			known[uid] = true
+			return err
+		})
+	if err != nil {
+		return nil, err
+	}
+	var renumbered bool
+	err = t.row(`
+		SELECT EXISTS (SELECT 1 FROM messages WHERE mailbox_id = $1 AND folder = $2 AND uid_validity < $3)
+			OR EXISTS (SELECT 1 FROM messages WHERE mailbox_id = $1 AND folder = $2 AND uid_validity > $3)`, k.MailboxID, k.Folder, validity).Scan(&renumbered)
+	if err != nil {
+		return nil, err
+	}
+	var fresh []fetch.Stored
+	for _, m := range k.Messages {
+		here := known[m.Received.UID]
+		known[m.Received.UID] = true
+		if !here && renumbered && len(m.Digest) > 0 {
+			if here, err = t.renumber(k, m); err != nil {
+				return nil, err
+			}
+		}
+		if !here {
+			fresh = append(fresh, m)
 		}
 	}
-	parsed, err := text(m.Parsed)
-	if err != nil {
-		return false, err
+	return fresh, nil
+}
+
+// renumber gives a message that is here under a former numbering its new number.
+func (t *tx) renumber(k fetch.Keep, m fetch.Stored) (bool, error) {
+	n, err := t.exec(`
+		UPDATE messages SET uid_validity = $3, uid = $4 WHERE id = (
+			SELECT id FROM messages WHERE mailbox_id = $1 AND folder = $2 AND digest = $5 AND uid_validity <> $3 ORDER BY id LIMIT 1)`,
+		k.MailboxID, k.Folder, int64(m.Received.UIDValidity), int64(m.Received.UID), m.Digest)
+	return n > 0, err
+}
+
+// putMessages stores messages that are not here.
+func (t *tx) putMessages(k fetch.Keep, fresh []fetch.Stored) error {
+	var rows, heads, raws [][]any
+	for _, m := range fresh {
+		parsed, err := text(m.Parsed)
+		if err != nil {
+			return err
+		}
+		summary, err := text(m.Parsed.Brief())
+		if err != nil {
+			return err
+		}
+		rows = append(rows, []any{
+			m.ID, k.MailboxID, k.Folder, int64(m.Received.UIDValidity), int64(m.Received.UID), plain(m.Received.RemoteID), stamp(m.Received.ArrivedAt),
+			list(m.Received.Flags), int64(len(m.Received.Raw)), m.Digest, parsed, stamp(m.ExpiresAt),
+		})
+		heads = append(heads, []any{m.ID, m.Event.ID, "", summary, plain(m.Parsed.Words())})
+		raws = append(raws, piecesOf(m.ID, m.Received.Raw)...)
 	}
-	_, err = t.exec(`
-		INSERT INTO messages (id, mailbox_id, folder, uid_validity, uid, remote_id, received_at, flags, size, digest, parsed, expires_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
-		m.ID, k.MailboxID, k.Folder, validity, uid, plain(m.Received.RemoteID), stamp(m.Received.ArrivedAt), list(m.Received.Flags),
-		int64(len(m.Received.Raw)), m.Digest, parsed, stamp(m.ExpiresAt))
-	if err != nil {
-		return false, err
+	err := t.insert("messages (id, mailbox_id, folder, uid_validity, uid, remote_id, received_at, flags, size, digest, parsed, expires_at)", rows)
+	if err == nil {
+		err = t.insert("message_heads (message_id, event_id, disposed, summary, search)", heads)
 	}
-	summary, err := text(m.Parsed.Brief())
-	if err != nil {
-		return false, err
+	if err == nil {
+		err = t.putPieces(messagePieces, raws)
 	}
-	_, err = t.exec("INSERT INTO message_heads (message_id, event_id, disposed, summary, search) VALUES ($1, $2, '', $3, $4)",
-		m.ID, m.Event.ID, summary, plain(m.Parsed.Words()))
-	if err != nil {
-		return false, err
-	}
-	return true, t.putPieces(messagePieces, m.ID, m.Received.Raw)
+	return err
 }
 
 // Disposed implements fetch.Store.

@@ -10,30 +10,47 @@ import (
 const pieceSize = 256 << 10
 
 // pieces is where raw messages of one sort are kept.
-type pieces struct{ insert, read, size string }
+type pieces struct{ into, read, size string }
 
 var (
 	messagePieces = pieces{
-		insert: "INSERT INTO message_pieces (message_id, number, bytes) VALUES ($1, $2, $3)",
-		read:   "SELECT bytes FROM message_pieces WHERE message_id = $1 AND number = $2",
-		size:   "SELECT size FROM messages WHERE id = $1",
+		into: "message_pieces (message_id, number, bytes)",
+		read: "SELECT bytes FROM message_pieces WHERE message_id = $1 AND number = $2",
+		size: "SELECT size FROM messages WHERE id = $1",
 	}
 	submissionPieces = pieces{
-		insert: "INSERT INTO submission_pieces (submission_id, number, bytes) VALUES ($1, $2, $3)",
-		read:   "SELECT bytes FROM submission_pieces WHERE submission_id = $1 AND number = $2",
-		size:   "SELECT size FROM submissions WHERE id = $1",
+		into: "submission_pieces (submission_id, number, bytes)",
+		read: "SELECT bytes FROM submission_pieces WHERE submission_id = $1 AND number = $2",
+		size: "SELECT size FROM submissions WHERE id = $1",
 	}
 )
 
-func (t *tx) putPieces(p pieces, id string, raw []byte) error {
+// piecesOf cuts a raw message into rows.
+func piecesOf(id string, raw []byte) [][]any {
+	var rows [][]any
 	for number := 0; len(raw) > 0; number++ {
 		piece := raw[:min(pieceSize, len(raw))]
 		raw = raw[len(piece):]
-		if _, err := t.exec(p.insert, id, number, piece); err != nil {
-			return err
-		}
+		rows = append(rows, []any{id, number, piece})
 	}
-	return nil
+	return rows
+}
+
+// putPieces stores such rows: small ones together, others one by one, so that no
+// statement carries more than a few megabytes.
+func (t *tx) putPieces(p pieces, rows [][]any) error {
+	const small = 32 << 10
+	var together [][]any
+	for _, row := range rows {
+		if raw, ok := row[2].([]byte); ok && len(raw) > small {
+			if err := t.insert(p.into, [][]any{row}); err != nil {
+				return err
+			}
+			continue
+		}
+		together = append(together, row)
+	}
+	return t.insert(p.into, together)
 }
 
 // openPieces reads a raw message piece by piece, without holding a transaction

@@ -65,7 +65,7 @@ func (s *Store) Accept(ctx context.Context, v outbox.Submission, raw []byte, e e
 			}
 			return err
 		}
-		if err := t.putPieces(submissionPieces, v.ID, raw); err != nil {
+		if err := t.putPieces(submissionPieces, piecesOf(v.ID, raw)); err != nil {
 			return err
 		}
 		if err := t.row("SELECT "+submissionColumns+" FROM submissions WHERE id = $1", v.ID).Scan(scanSubmission(&accepted)...); err != nil {

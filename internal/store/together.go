@@ -90,24 +90,34 @@ func (s *Store) join(ctx context.Context) (*group, error) {
 	return s.line.group, nil
 }
 
+// errNothing ends a transaction whose first change was refused: there is nothing
+// else in it, so it needs no savepoint, which would have every page copied.
+var errNothing = errors.New("nothing was changed")
+
 // member runs fn in its turn and passes the turn on. Also where fn panics nothing of
 // it stays, and the others go on.
 func (s *Store) member(g *group, t *tx, fn func(*tx) error) (err error) {
-	stays := false
+	stays, first := false, g.members == 0
 	defer func() {
-		if !stays {
+		switch {
+		case stays:
+		case first:
+			g.err = errNothing
+		default:
 			g.undo(err)
 		}
 		s.leave(g)
 		s.line.turn.Unlock()
 	}()
-	if _, err := t.exec("SAVEPOINT change"); err != nil {
-		return fmt.Errorf("begin: %w", err)
+	if !first {
+		if _, err := t.exec("SAVEPOINT change"); err != nil {
+			return fmt.Errorf("begin: %w", err)
+		}
 	}
 	if err = fn(t); err == nil {
 		err = t.enqueue()
 	}
-	if err == nil {
+	if err == nil && !first {
 		_, err = t.exec("RELEASE change")
 	}
 	stays = err == nil

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/mailgrant/mailgrant/internal/event"
 )
@@ -77,6 +78,31 @@ func (t *tx) exec(query string, args ...any) (int64, error) {
 		return 0, err
 	}
 	return result.RowsAffected()
+}
+
+// insert adds rows to a table, which is named with its columns; many in one
+// statement, in few sizes, so that the statements are remembered.
+func (t *tx) insert(table string, rows [][]any) error {
+	for _, size := range [...]int{64, 8, 1} {
+		for len(rows) >= size {
+			var query strings.Builder
+			query.WriteString("INSERT INTO " + table + " VALUES ")
+			var args []any
+			for i, row := range rows[:size] {
+				query.WriteString(strings.Repeat(", ", min(1, i)) + "(")
+				for j := range row {
+					query.WriteString(strings.Repeat(", ", min(1, j)) + t.s.dialect.placeholder(len(args)+j+1))
+				}
+				query.WriteString(")")
+				args = append(args, row...)
+			}
+			if _, err := t.exec(query.String(), args...); err != nil {
+				return err
+			}
+			rows = rows[size:]
+		}
+	}
+	return nil
 }
 
 // row asks for one row.

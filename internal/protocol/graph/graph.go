@@ -38,7 +38,10 @@ const (
 )
 
 // Client speaks to Graph.
-type Client struct{ pool *egress.Pool }
+type Client struct {
+	pool   *egress.Pool
+	dialer protocol.Dialer
+}
 
 // New makes a client.
 func New() *Client {
@@ -83,7 +86,7 @@ func (c *Client) Send(ctx context.Context, at protocol.Endpoint, login protocol.
 // it may send shows only when it does.
 func (c *Client) Probe(ctx context.Context, at protocol.Endpoint, login protocol.Login, yield func(protocol.Step)) error {
 	climb := protocol.Climb{Yield: yield}
-	conn, err := protocol.Dial(ctx, at, climb)
+	conn, err := c.dialer.Dial(ctx, at, climb)
 	if err != nil {
 		return err
 	}

@@ -39,12 +39,14 @@ const (
 	closeTimeout   = 5 * time.Second
 )
 
-// Client is the member for IMAP. It keeps no state between calls.
+// Client is the member for IMAP. Between calls it keeps the certificate authorities that it was given.
 type Client struct {
 	// PollEvery is how often a server without IDLE is asked; 30 s by default.
 	PollEvery time.Duration
 	// Silence is how long the end of IDLE may stay unanswered; 30 s by default.
 	Silence time.Duration
+
+	dialer protocol.Dialer
 }
 
 // New makes the member.
@@ -93,7 +95,7 @@ type session struct {
 
 // open connects and signs in, rung by rung.
 func (c *Client) open(ctx context.Context, at protocol.Endpoint, login protocol.Login, climb protocol.Climb) (*session, error) {
-	conn, err := protocol.Dial(ctx, at, climb)
+	conn, err := c.dialer.Dial(ctx, at, climb)
 	if err != nil {
 		return nil, err
 	}

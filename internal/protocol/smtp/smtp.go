@@ -34,8 +34,9 @@ const (
 	quitTimeout    = 3 * time.Second
 )
 
-// Client is the member for SMTP submission. It keeps no state between calls.
-type Client struct{}
+// Client is the member for SMTP submission. Between calls it keeps
+// the certificate authorities that it was given.
+type Client struct{ dialer protocol.Dialer }
 
 // New makes the member.
 func New() *Client { return &Client{} }
@@ -70,7 +71,7 @@ type session struct {
 
 // open connects and signs in, rung by rung.
 func (c *Client) open(ctx context.Context, at protocol.Endpoint, login protocol.Login, climb protocol.Climb) (*session, error) {
-	conn, err := protocol.Dial(ctx, at, climb)
+	conn, err := c.dialer.Dial(ctx, at, climb)
 	if err != nil {
 		return nil, err
 	}
