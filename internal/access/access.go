@@ -27,6 +27,7 @@ import (
 // Access answers who somebody is and what they may do.
 type Access struct {
 	need Needs
+	cost cost // of a password's hash
 
 	attempts limiter
 	// hashing bounds how many passwords are worked on at once: each takes 64 MiB.
@@ -45,8 +46,12 @@ func New(n Needs) *Access {
 	if n.Now == nil {
 		n.Now = time.Now
 	}
+	c := fullCost()
+	if n.CheapPasswords {
+		c = testCost()
+	}
 	return &Access{
-		need: n, attempts: limiter{seen: map[string]*bucket{}}, hashing: make(chan struct{}, hashesAtOnce), cache: map[[sha256.Size]byte]cached{},
+		need: n, cost: c, attempts: limiter{seen: map[string]*bucket{}}, hashing: make(chan struct{}, hashesAtOnce), cache: map[[sha256.Size]byte]cached{},
 	}
 }
 

@@ -25,6 +25,7 @@ type desk struct {
 	*access.Access
 	store *store.Store
 	now   time.Time
+	full  bool // passwords cost what they cost in earnest
 }
 
 func open(t testing.TB) *desk {
@@ -34,9 +35,18 @@ func open(t testing.TB) *desk {
 	return d
 }
 
+// inEarnest is open with passwords that cost what they cost on a server.
+func inEarnest(t testing.TB) *desk {
+	t.Helper()
+	d := open(t)
+	d.full = true
+	d.Access = d.process()
+	return d
+}
+
 // process is one of several processes that share the store.
 func (d *desk) process() *access.Access {
-	return access.New(access.Needs{Operators: d.store, Sessions: d.store, Keys: d.store, Events: d.store, LocalLogin: true, Now: func() time.Time { return d.now }})
+	return access.New(access.Needs{Operators: d.store, Sessions: d.store, Keys: d.store, Events: d.store, LocalLogin: true, CheapPasswords: !d.full, Now: func() time.Time { return d.now }})
 }
 
 // link makes a set-up link.

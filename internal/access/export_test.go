@@ -2,7 +2,7 @@ package access
 
 // What tests compare with: the hash that unknown names are checked against,
 // and the bound of the limiter's memory.
-var Decoy = decoy
+func (a *Access) Decoy() string { return decoy(a.cost) }
 
 const MaxBuckets = maxBuckets
 

@@ -16,6 +16,9 @@ type Needs struct {
 	// LocalLogin says whether operators may sign in with a password at all.
 	LocalLogin bool
 	Now        func() time.Time // nil: time.Now
+	// CheapPasswords makes hashes that cost next to nothing. For tests only: they
+	// would be guessed.
+	CheapPasswords bool
 }
 
 // Operator is a person who signs in to the pages.

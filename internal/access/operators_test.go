@@ -13,7 +13,7 @@ func TestSetup(t *testing.T) {
 	t.Parallel()
 	t.Run("a link is good once", func(t *testing.T) {
 		t.Parallel()
-		d := open(t)
+		d := inEarnest(t)
 		if needed, err := d.NeedsSetup(t.Context()); err != nil || !needed {
 			t.Fatalf("set-up is not needed: %v", err)
 		}

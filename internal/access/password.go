@@ -13,14 +13,22 @@ import (
 	"github.com/mailgrant/mailgrant/internal/fault"
 )
 
-// Argon2id's cost: 64 MiB, three passes, four lanes: the second recommended
-// choice of RFC 9106 section 4, for machines that spare no 2 GiB for a sign-in.
+// cost is what a hash takes.
+type cost struct {
+	time, memory uint32 // passes, KiB
+	threads      uint8
+}
+
+// fullCost is 64 MiB, three passes, four lanes: the second recommended choice of
+// RFC 9106 section 4, for machines that spare no 2 GiB for a sign-in.
+func fullCost() cost { return cost{time: 3, memory: 64 * 1024, threads: 4} }
+
+// testCost is next to nothing.
+func testCost() cost { return cost{time: 1, memory: 64, threads: 1} }
+
 const (
-	argonTime    = 3
-	argonMemory  = 64 * 1024 // KiB
-	argonThreads = 4
-	argonSalt    = 16
-	argonKey     = 32
+	argonSalt = 16
+	argonKey  = 32
 )
 
 // MinPassword is the fewest characters of an operator's password (NIST SP
@@ -31,7 +39,7 @@ const MinPassword = 12
 const maxPassword = 1024
 
 // hashPassword gives the encoded Argon2id hash of a password.
-func hashPassword(password string) (string, error) {
+func hashPassword(c cost, password string) (string, error) {
 	if len(password) > maxPassword {
 		return "", &fault.Error{
 			ID: "access.long_password", Kind: fault.Invalid, Field: "password",
@@ -52,12 +60,12 @@ func hashPassword(password string) (string, error) {
 	if _, err := rand.Read(salt); err != nil {
 		return "", fmt.Errorf("make a salt: %w", err)
 	}
-	key := argon2.IDKey([]byte(password), salt, argonTime, argonMemory, argonThreads, argonKey)
-	return encodeHash(salt, key), nil
+	key := argon2.IDKey([]byte(password), salt, c.time, c.memory, c.threads, argonKey)
+	return encodeHash(c, salt, key), nil
 }
 
-func encodeHash(salt, key []byte) string {
-	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, argonMemory, argonTime, argonThreads,
+func encodeHash(c cost, salt, key []byte) string {
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, c.memory, c.time, c.threads,
 		base64.RawStdEncoding.EncodeToString(salt), base64.RawStdEncoding.EncodeToString(key))
 }
 
@@ -70,15 +78,14 @@ func passwordMatches(encoded, password string) bool {
 		return false
 	}
 	var version int
-	var memory, time uint32
-	var threads uint8
+	var c cost
 	if _, err := fmt.Sscanf(parts[2], "v=%d", &version); err != nil || version != argon2.Version {
 		return false
 	}
-	if _, err := fmt.Sscanf(parts[3], "m=%d,t=%d,p=%d", &memory, &time, &threads); err != nil {
+	if _, err := fmt.Sscanf(parts[3], "m=%d,t=%d,p=%d", &c.memory, &c.time, &c.threads); err != nil {
 		return false
 	}
-	if memory > 4*argonMemory || time > 4*argonTime || threads == 0 || time == 0 {
+	if most := fullCost(); c.memory > 4*most.memory || c.time > 4*most.time || c.threads == 0 || c.time == 0 {
 		return false
 	}
 	salt, err := base64.RawStdEncoding.DecodeString(parts[4])
@@ -89,6 +96,6 @@ func passwordMatches(encoded, password string) bool {
 	if err != nil || len(want) != argonKey {
 		return false
 	}
-	got := argon2.IDKey([]byte(password), salt, time, memory, threads, uint32(len(want)))
+	got := argon2.IDKey([]byte(password), salt, c.time, c.memory, c.threads, uint32(len(want)))
 	return subtle.ConstantTimeCompare(got, want) == 1
 }

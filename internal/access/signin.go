@@ -32,7 +32,7 @@ func (a *Access) hashPassword(ctx context.Context, password string) (string, err
 		return "", err
 	}
 	defer done()
-	return hashPassword(password)
+	return hashPassword(a.cost, password)
 }
 
 // hashTurn waits until a password may be worked on; the caller calls done after.
@@ -54,7 +54,7 @@ func (a *Access) tooMany(keys []string) error {
 	return &fault.Error{
 		ID: "access.too_many_attempts", Kind: fault.Limited, RetryAfter: wait, Who: []fault.Who{fault.Operator},
 		Text:   fmt.Sprintf("Too many failed sign-ins; the next one is accepted in %s.", max(wait.Round(time.Second), time.Second)),
-		Remedy: "Wait, then try again. A forgotten password is replaced on the server by “mailgrant operator setup”.",
+		Remedy: "Wait, then try again. Forgotten? Another operator, or “mailgrant operator setup” on the server, makes a link to set a new password.",
 	}
 }
 
@@ -95,7 +95,7 @@ func (a *Access) SignIn(ctx context.Context, name, password string, v Visit) (Si
 	}
 	encoded := o.PasswordHash
 	if encoded == "" {
-		encoded = decoy()
+		encoded = decoy(a.cost)
 	}
 	good, err := a.guess(ctx, keys, encoded, password)
 	if err != nil {
@@ -105,7 +105,7 @@ func (a *Access) SignIn(ctx context.Context, name, password string, v Visit) (Si
 		// A name that nobody has is not repeated: people type passwords into that field.
 		return SignedIn{}, a.refused(ctx, o, v, "A sign-in was refused: wrong name or password.",
 			unauthenticated("access.wrong_password", "The name or the password is wrong.",
-				"Try again. A forgotten password is replaced on the server by “mailgrant operator setup”."))
+				"Try again. Forgotten? Another operator, or “mailgrant operator setup” on the server, makes a link to set a new password."))
 	}
 	in, err := a.newSession(o, v)
 	if err != nil {
@@ -143,7 +143,7 @@ func (a *Access) ChangePassword(ctx context.Context, s Session, old, password st
 	}
 	if !good {
 		return a.refused(ctx, o, v, "A change of the password was refused: the present one was typed wrongly.", badPassword("old_password", "access.wrong_old_password",
-			"This is not your present password.", "Type it as you do when you sign in. Forgotten? Another operator, or “mailgrant operator setup” on the server, makes a link to set a new one."))
+			"This is not your present password.", "Type it as you do when you sign in. Forgotten? Another operator, or “mailgrant operator setup” on the server, makes a link to set a new password."))
 	}
 	if password == old {
 		return badPassword("password", "access.same_password", "The new password is the present one.", "Choose another.")
@@ -164,6 +164,6 @@ func badPassword(field, id, text, remedy string) error {
 }
 
 // decoy is the hash of no password; it makes unknown names cost a comparison.
-func decoy() string {
-	return encodeHash(make([]byte, argonSalt), make([]byte, argonKey))
+func decoy(c cost) string {
+	return encodeHash(c, make([]byte, argonSalt), make([]byte, argonKey))
 }

@@ -123,7 +123,7 @@ func (p *Pages) appNew(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *Pages) appForm(w http.ResponseWriter, r *http.Request, code int, name string, f form) {
-	v := appFormView{frame: p.frame(r, "New app"), Name: name, Form: f}
+	v := appFormView{frame: p.frame(r, "Add an app"), Name: name, Form: f}
 	if name != "" {
 		v.Title = "Change " + name
 	}
@@ -338,14 +338,6 @@ func (p *Pages) appRemove(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	http.Redirect(w, r, "/apps?done=removed", http.StatusSeeOther)
-}
-
-// lastsWords says of a key's end how long it is away.
-func lastsWords(now time.Time, ends time.Time) string {
-	if ends.IsZero() {
-		return "never"
-	}
-	return ago(now, ends)
 }
 
 // orAll is a list in words, or what it means when it is empty.

@@ -97,7 +97,7 @@ func signInPage(v signInView) templ.Component {
 					return templ_7745c5c3_Err
 				}
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 8, "></div><button class=\"btn btn-primary w-100\" type=\"submit\">Sign in</button></form></div></div><p class=\"text-secondary text-center mt-3\">First time here, or the password is forgotten? On the server, <code>mailgrant operator setup</code> prints a one-time link.</p>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 8, "></div><button class=\"btn btn-primary w-100\" type=\"submit\">Sign in</button></form></div></div><p class=\"text-secondary text-center mt-3\">First time here, or the password is forgotten? Another operator makes you a one-time link; so does <code>mailgrant operator setup</code> on the server.</p>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
