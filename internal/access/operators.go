@@ -80,7 +80,10 @@ func (a *Access) Invite(ctx context.Context, by event.Actor, name string) (Opera
 	}
 	o.LinkEnds = l.ExpiresAt
 	made := event.New(o.CreatedAt, event.OperatorCreated, by, fmt.Sprintf("The operator %s was added.", name)).With("operator", name)
-	return o, secret, a.need.Operators.InviteOperator(ctx, o, l, made, linkMade(l, o.CreatedAt, by))
+	if err := a.need.Operators.InviteOperator(ctx, o, l, made, linkMade(l, o.CreatedAt, by)); err != nil {
+		return Operator{}, seal.Secret{}, err
+	}
+	return o, secret, nil
 }
 
 // IssueSetupFor makes a new set-up link for an operator; an earlier one stops
@@ -110,7 +113,10 @@ func (a *Access) issue(ctx context.Context, by event.Actor, o Operator) (seal.Se
 	if err != nil {
 		return seal.Secret{}, time.Time{}, err
 	}
-	return secret, l.ExpiresAt, a.need.Operators.ReplaceSetup(ctx, l, linkMade(l, a.now(), by))
+	if err := a.need.Operators.ReplaceSetup(ctx, l, linkMade(l, a.now(), by)); err != nil {
+		return seal.Secret{}, time.Time{}, err
+	}
+	return secret, l.ExpiresAt, nil
 }
 
 func (a *Access) newLink(o Operator) (seal.Secret, SetupLink, error) {
