@@ -264,7 +264,13 @@ func realDraft(from, to, subject string) map[string]any {
 // realAwait looks again and again until something is true.
 func realAwait(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	deadline := time.NewTimer(realPatience)
+	realAwaitFor(t, realPatience, what, holds)
+}
+
+// realAwaitFor is realAwait with a patience of its own.
+func realAwaitFor(t testing.TB, patience time.Duration, what string, holds func() bool) {
+	t.Helper()
+	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
 	again := time.NewTicker(25 * time.Millisecond)
 	defer again.Stop()
@@ -272,7 +278,7 @@ func realAwait(t testing.TB, what string, holds func() bool) {
 		select {
 		case <-again.C:
 		case <-deadline.C:
-			t.Fatalf("waited %s until %s", realPatience, what)
+			t.Fatalf("waited %s until %s", patience, what)
 		}
 	}
 }
