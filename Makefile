@@ -52,7 +52,7 @@ lint: ## vet, staticcheck, gofumpt; generated pages agree with their templates
 .PHONY: generate
 generate: ## make Go from the page templates, and the pages of docs/ that are made from the code
 	go tool templ generate
-	MAILGRANT_TEST_UPDATE=1 go test -count=1 -run 'UpToDate$$' ./internal/config ./internal/arch
+	MAILGRANT_TEST_UPDATE=1 go test -count=1 -run 'UpToDate$$' ./internal/config ./internal/arch ./internal/cli
 
 .PHONY: bench
 bench: servers assets ## measure the goals beside the direct ways (BENCH=regexp picks; LONG=1 adds the large sizes; PROFILE=folder)

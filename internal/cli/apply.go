@@ -67,7 +67,7 @@ they are fetched where this command runs; a path begins at the file's folder.`,
 	c.Flags().BoolVar(&o.Prune, "prune", false, "delete what is stored and missing from a list that the file has")
 	c.Flags().BoolVar(&o.DryRun, "dry-run", false, "check everything and say what would be done; change nothing")
 	addYes(c, &yes)
-	return c
+	return s.asking(c)
 }
 
 // confirmPrune names what would be deleted, and asks.

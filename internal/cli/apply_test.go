@@ -203,14 +203,14 @@ func TestApply_ChangesWhatDiffers(t *testing.T) {
 
 func TestDiff_SaysWithATwoThatItCannotSay(t *testing.T) {
 	h := newHouse(t)
-	for outcome, args := range map[string][]string{
-		"the file has a mistake": {"diff", "-f", h.write(t, "bad.yaml", "provider: []\n")},
-		"there is no file":       {"diff", "-f", filepath.Join(h.folder, "gone.yaml")},
-		"there is no server":     {"diff", "-f", h.write(t, "good.yaml", "apps: []\n"), "--data-dir", h.folder},
-		"no file is named":       {"diff"},
+	for want, args := range map[string][]string{
+		"Did you mean providers?":  {"diff", "-f", h.write(t, "bad.yaml", "provider: []\n")},
+		"gone.yaml cannot be read": {"diff", "-f", filepath.Join(h.folder, "gone.yaml")},
+		"No Mailgrant server is":   {"diff", "-f", h.write(t, "good.yaml", "apps: []\n"), "--data-dir", h.folder},
+		"--file is missing":        {"diff"},
 	} {
-		t.Run(outcome, func(t *testing.T) {
-			if code, out, errs := h.run(t, args...); code != 2 || out != "" || errs == "" {
+		t.Run(want, func(t *testing.T) {
+			if code, out, errs := h.run(t, args...); code != 2 || out != "" || !strings.Contains(errs, want) {
 				t.Errorf("exit code %d\n%s%s", code, out, errs)
 			}
 		})

@@ -149,7 +149,7 @@ Then, on the same host:            mailgrant operator setup`,
 		{"connect", "Authorising a mailbox:", []*cobra.Command{s.authorize(), s.revoke(), s.pause(), s.resume()}},
 		{"look", "Why does mail not flow?", []*cobra.Command{s.status(), s.test(), s.inspect(), s.events()}},
 		{"use", "Using a mailbox:", []*cobra.Command{s.token(), s.send(), s.messages(), s.submissions()}},
-		{"operate", "Operation:", []*cobra.Command{s.keys(), s.backup(), s.restore(), s.migrate(), s.version()}},
+		{"operate", "Operation:", []*cobra.Command{s.keys(), s.backup(), s.restore(), s.migrate(), s.version(), s.man()}},
 	} {
 		root.AddGroup(&cobra.Group{ID: g.id, Title: g.title})
 		for _, c := range g.commands {

@@ -12,7 +12,7 @@ import (
 )
 
 func (s *shell) export() *cobra.Command {
-	return s.withJSON(&cobra.Command{
+	return s.asking(s.withJSON(&cobra.Command{
 		Use: "export", Short: "Print every resource as a file that apply takes, without secrets", Args: noArguments,
 		Long: `Prints providers, mailboxes, webhooks and apps as a file that “mailgrant apply”
 takes back. No secret is in it: client secrets are named by their ids, and a
@@ -35,7 +35,7 @@ comment says how another one is given.`,
 			_, err = s.out.Write([]byte(plainLines(string(text))))
 			return err
 		},
-	})
+	}))
 }
 
 // troubled is what kept diff from answering: exit code 2, as with diff(1), where
@@ -68,7 +68,7 @@ cannot be asked.`,
 	})
 	addFile(c, &file)
 	c.Flags().BoolVar(&prune, "prune", false, "count as a difference what is stored and missing from a list that the file has")
-	return c
+	return s.asking(c)
 }
 
 // compare prints the differences and reports whether there are none.

@@ -1,7 +1,6 @@
 package cli_test
 
 import (
-	"flag"
 	"fmt"
 	"os"
 	"regexp"
@@ -12,8 +11,6 @@ import (
 
 	"go.yaml.in/yaml/v4"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
 
 // mistake is the example with one thing wrong in it.
 type mistake struct {
@@ -417,7 +414,7 @@ apps:
 
 func compareGolden(t *testing.T, path, got string) {
 	t.Helper()
-	if *update {
+	if os.Getenv("MAILGRANT_TEST_UPDATE") != "" {
 		check(t, os.WriteFile(path, []byte(got), 0o644))
 		return
 	}
@@ -429,8 +426,8 @@ func compareGolden(t *testing.T, path, got string) {
 	g, w := strings.Split(got, "\n"), strings.Split(string(want), "\n")
 	for i := range min(len(g), len(w)) {
 		if g[i] != w[i] {
-			t.Fatalf("%s:%d: now %q, was %q; “go test ./internal/cli -update” writes it anew", path, i+1, g[i], w[i])
+			t.Fatalf("%s:%d: now %q, was %q; MAILGRANT_TEST_UPDATE=1 writes it anew", path, i+1, g[i], w[i])
 		}
 	}
-	t.Fatalf("%s has %d lines, now there are %d; “go test ./internal/cli -update” writes it anew", path, len(w), len(g))
+	t.Fatalf("%s has %d lines, now there are %d; MAILGRANT_TEST_UPDATE=1 writes it anew", path, len(w), len(g))
 }

@@ -164,7 +164,7 @@ func (f *providerFlags) add(c *cobra.Command) {
 	flags.StringArrayVar(&f.secretEnvs, "client-secret-env", nil, "`NAME` of the environment variable that holds a client secret; may be repeated")
 	flags.StringVar(&f.secretExpires, "client-secret-expires", "", "when the given client secrets end, as `DATE`; you are warned before")
 	flags.StringVar(&f.redirectURI, "redirect-uri", "", "`URI` to use in place of the server's own; default: its public_url and /oauth/callback")
-	flags.StringVar(&f.prompt, "prompt", "", "how people are sent to sign in: login, select_account or omit; the default is safe")
+	flags.StringVar(&f.prompt, "prompt", "", "the `PROMPT` with which people are sent to sign in: login, select_account or omit; the default is safe")
 	flags.StringVar(&f.identityClaim, "identity-claim", "", "the `CLAIM` that holds the mailbox address, where you vouch for it")
 	flags.StringVar(&f.caFile, "ca-file", "", "`FILE` with a CA in PEM that is trusted for this provider and its mail servers")
 	flags.StringArrayVar(&f.endpoints, "endpoint", nil, "an endpoint in place of the discovered one, as `NAME=URL`; may be repeated")
