@@ -62,7 +62,7 @@ func signInPages(t *testing.T, chromium *testbed.Browser) {
 		v.t = t
 		v.fill("#password", operatorPassword)
 		v.click("main form button")
-		v.says(v.heading("Mailboxes"), "No mailbox yet", operatorName, "Sign out")
+		v.says(v.heading("Mailboxes"), "From nothing to mail in eight steps", "Add a mailbox", operatorName, "Sign out")
 		v.clean()
 	})
 	t.Run("the link is gone then", func(t *testing.T) {

@@ -221,7 +221,8 @@ func (v *visitor) clean() {
 			v.t.Errorf("axe-core at %s: %s", v.Address(v.t), finding)
 		}
 	}
-	if address := v.Address(v.t); strings.Contains(address, "code=") || strings.Contains(address, "state=") {
+	// The first page is filtered by state, which is another one.
+	if address := v.Address(v.t); strings.Contains(address, "code=") || strings.Contains(address, "state=") && !strings.HasPrefix(address, v.site.base+"/?") {
 		v.t.Errorf("the address still holds the provider's answer: %s", address)
 	}
 	for _, p := range v.Problems() {

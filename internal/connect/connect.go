@@ -3,13 +3,14 @@ package connect
 import (
 	"errors"
 	"log/slog"
+	"net"
 	"net/url"
 	"strings"
 	"time"
 )
 
-// Needs is what connect is made of. Everything but Log, Adopted, Changed and
-// LinkLife is required.
+// Needs is what connect is made of. Everything but Log, Adopted, Changed,
+// Resolver and LinkLife is required.
 type Needs struct {
 	Providers ProviderStore
 	Mailboxes MailboxStore
@@ -23,6 +24,7 @@ type Needs struct {
 	Probes    Probes
 	PublicURL string // without a slash at its end; links and redirect URIs begin with it
 	Now       func() time.Time
+	Resolver  Resolver      // default net.DefaultResolver
 	LinkLife  time.Duration // default DefaultLinkLife
 	// Adopted is called after an authorization became a mailbox's grant, so that
 	// its access tokens are read anew and its mail is looked at now.
@@ -70,6 +72,9 @@ func New(n Needs) (*Connect, error) {
 	}
 	if n.Changed == nil {
 		n.Changed = func(string) {}
+	}
+	if n.Resolver == nil {
+		n.Resolver = net.DefaultResolver
 	}
 	if n.Log == nil {
 		n.Log = slog.New(slog.DiscardHandler)

@@ -92,6 +92,20 @@ func (l *Links) Status(ctx context.Context, id string) (Link, mailbox.Mailbox, e
 	return l.byID(ctx, id)
 }
 
+// Latest gives the link of a mailbox that was made last, with its state as of
+// now; nil where none was made yet.
+func (l *Links) Latest(ctx context.Context, m mailbox.Mailbox) (*Link, error) {
+	link, err := l.needs.Links.LatestLink(ctx, m.ID)
+	if fault.Has(err, "link.unknown") {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	link, _, err = l.whole(ctx, link)
+	return &link, err
+}
+
 func (l *Links) byID(ctx context.Context, id string) (Link, mailbox.Mailbox, error) {
 	link, err := l.needs.Links.LinkByID(ctx, id)
 	if err != nil {

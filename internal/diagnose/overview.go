@@ -34,6 +34,16 @@ type OverviewReads interface {
 	// put deliveries aside.
 	Undelivered(ctx context.Context) ([]Undelivered, error)
 	EventHours(ctx context.Context, from time.Time, kinds []event.Kind, mailboxIDs []string) ([]event.Hour, error)
+	FirstSteps(ctx context.Context) (FirstSteps, error)
+}
+
+// FirstSteps says which steps of the first set-up have been taken.
+type FirstSteps struct {
+	Provider   bool // one is there
+	Mailbox    bool // one is there
+	Authorised bool // a mailbox has been
+	Tested     bool // a mailbox has been
+	HandedOn   bool // a webhook or an API key is there
 }
 
 // Providers lists the providers.
@@ -85,6 +95,7 @@ type Matter struct {
 	Title    string      `json:"title"`
 	Since    time.Time   `json:"since,omitzero"`
 	Until    time.Time   `json:"until,omitzero"`
+	Ended    bool        `json:"ended,omitempty"` // Until has passed
 	Cause    string      `json:"cause,omitempty"`
 	Text     string      `json:"text"`
 	Who      []fault.Who `json:"who"`
@@ -182,11 +193,18 @@ func (o *Overview) mailboxes(ctx context.Context, s *State, addresses []string) 
 			return err
 		}
 		for _, l := range listed {
-			s.Attention = append(s.Attention, troubled(standing, l))
+			if m := Trouble(l); m != nil { // it may have changed since it was counted
+				s.Attention = append(s.Attention, *m)
+			}
 		}
 		s.More += max(0, s.Standings[standing]-len(listed))
 	}
 	return nil
+}
+
+// FirstSteps says how far the first set-up has come.
+func (o *Overview) FirstSteps(ctx context.Context) (FirstSteps, error) {
+	return o.Reads.FirstSteps(ctx)
 }
 
 // silence tells of a refresh loop that does not run.
@@ -202,9 +220,14 @@ func (o *Overview) silence(now time.Time) []Matter {
 	}}
 }
 
-// troubled words why a mailbox stands where it stands.
-func troubled(s mailbox.Standing, l mailbox.Listed) Matter {
-	m := Matter{
+// Trouble words why a mailbox that is troubled stands where it stands; nil where
+// it is not.
+func Trouble(l mailbox.Listed) *Matter {
+	s := l.Standing()
+	if !s.Troubled() {
+		return nil
+	}
+	m := &Matter{
 		Mailbox: l.Mailbox.Address, Cause: l.Cause, Text: l.CauseText, Remedy: l.Remedy,
 		Who: []fault.Who{fault.Operator, fault.MailboxOwner},
 	}
@@ -309,6 +332,7 @@ func secretEnds(now time.Time, p provider.Record) []Matter {
 		Remedy: "Have a new client secret made at the provider and add it here before then; the old one is still tried until it ends.",
 	}
 	if !last.After(now) {
+		m.Ended = true
 		m.Title, m.Text = "Its client secret has ended", "No access token of its mailboxes can be renewed."
 		m.Remedy = "Have a new client secret made at the provider and add it here."
 	}

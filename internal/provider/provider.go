@@ -110,12 +110,26 @@ type Traits struct {
 	Clouds    []string // allowed values of cloud; empty: the setting does not apply
 	Prompts   []Prompt // allowed; the first is the default
 	Endpoints []string // names that may be overridden
+	// Settings are those members of a record beside its name that say which
+	// provider is meant, in the order in which they are asked for.
+	Settings []Setting
+	// Register is what has to be done at the provider before, step by step.
+	Register []string
 	// RatePerMinute and Connections bound sending for one mailbox; 0: no bound known.
 	RatePerMinute int
 	Connections   int
 	// SavesSent says that the submission server itself keeps a copy of what it
 	// accepts among the sent messages, so that one not found there was not sent.
 	SavesSent bool
+}
+
+// Setting is one member of a record, as a person is asked for it.
+type Setting struct {
+	Name     string // as documents spell it: tenant, issuer, client_id
+	Label    string
+	Hint     string
+	Example  string
+	Optional bool
 }
 
 // AuthorizationRequest is what connect wants to ask of a person. The Kind

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/mailgrant/mailgrant/internal/diagnose"
+	"github.com/mailgrant/mailgrant/internal/event"
 )
 
 var _ diagnose.OverviewReads = (*Store)(nil)
@@ -42,4 +43,14 @@ func (s *Store) Undelivered(ctx context.Context) ([]diagnose.Undelivered, error)
 		return err
 	})
 	return webhooks, fail(ctx, "list webhooks that need attention", err)
+}
+
+// FirstSteps implements diagnose.OverviewReads.
+func (s *Store) FirstSteps(ctx context.Context) (diagnose.FirstSteps, error) {
+	var f diagnose.FirstSteps
+	err := s.read.QueryRowContext(ctx, `
+		SELECT EXISTS (SELECT 1 FROM providers), EXISTS (SELECT 1 FROM mailboxes), EXISTS (SELECT 1 FROM grants),
+			EXISTS (SELECT 1 FROM events WHERE kind = $1), EXISTS (SELECT 1 FROM webhooks) OR EXISTS (SELECT 1 FROM api_keys)`,
+		string(event.MailboxTested)).Scan(&f.Provider, &f.Mailbox, &f.Authorised, &f.Tested, &f.HandedOn)
+	return f, fail(ctx, "see how far the set-up is", err)
 }

@@ -30,6 +30,15 @@ func readForm(r *http.Request) (form, error) {
 // value is what was typed into a field, without white space around it.
 func (f form) value(name string) string { return strings.TrimSpace(f.Values.Get(name)) }
 
+// pem is a certificate as it was pasted: browsers end lines in their own way.
+func (f form) pem(name string) string {
+	text := strings.TrimSpace(strings.ReplaceAll(f.Values.Get(name), "\r\n", "\n"))
+	if text == "" {
+		return ""
+	}
+	return text + "\n"
+}
+
 // checked reports whether a box was ticked or a choice with this value was made.
 func (f form) checked(name, value string) bool { return slices.Contains(f.Values[name], value) }
 

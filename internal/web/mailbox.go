@@ -4,11 +4,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
-	"github.com/mailgrant/mailgrant/internal/connect"
 	"github.com/mailgrant/mailgrant/internal/diagnose"
 	"github.com/mailgrant/mailgrant/internal/event"
 	"github.com/mailgrant/mailgrant/internal/fault"
@@ -17,14 +15,20 @@ import (
 )
 
 const (
-	listPageSize   = 100
 	timelineLength = 50
 	testTime       = 2 * time.Minute
 )
 
 func (p *Pages) mailboxPages(operator route) {
-	operator("GET /{$}", p.list)
+	operator("GET /new/mailbox", p.mailboxNew)
+	operator("POST /mailboxes", p.mailboxCreate)
 	operator("GET /mailboxes/{address}", p.mailboxShow)
+	operator("GET /mailboxes/{address}/change", p.mailboxChange)
+	operator("POST /mailboxes/{address}/change", p.mailboxUpdate)
+	operator("POST /mailboxes/{address}/delete", p.mailboxDelete)
+	operator("GET /mailboxes/{address}/connect", p.mailboxConnect)
+	operator("GET /mailboxes/{address}/connect/state", p.mailboxWaiting)
+	operator("POST /mailboxes/{address}/links/{id}/cancel", p.mailboxCancel)
 	operator("POST /mailboxes/{address}/link", p.mailboxLink)
 	operator("POST /mailboxes/{address}/test", p.mailboxTest)
 	operator("POST /mailboxes/{address}/pause", p.mailboxPause)
@@ -50,75 +54,6 @@ func rungTime(d time.Duration) string {
 	return d.String()
 }
 
-// list shows mailboxes, those that need attention first.
-func (p *Pages) list(w http.ResponseWriter, r *http.Request) {
-	listed, err := p.Connect.Mailboxes.List(r.Context(), mailbox.Filter{After: r.URL.Query().Get("after"), Limit: listPageSize})
-	if err != nil {
-		p.fail(w, r, err)
-		return
-	}
-	v := listView{frame: p.frame(r, "Mailboxes"), Now: p.Now()}
-	for _, l := range listed {
-		row := listRow{
-			Address: l.Mailbox.Address, Provider: l.Mailbox.Provider, SignedIn: l.Display,
-			LastMail: l.LastMailAt,
-		}
-		if l.State == mailbox.GrantActive {
-			row.NextRenew = l.NextRefreshAt
-		}
-		row.State, row.Why = stateOf(l.Mailbox, l.State, l.Quarantine != nil, l.Failures, l.CauseText)
-		row.Attention = row.State.Tone == "red" || row.State.Tone == "yellow"
-		if row.Attention {
-			v.Attention++
-		}
-		v.Rows = append(v.Rows, row)
-	}
-	if len(listed) == listPageSize {
-		v.Next = escapeQuery(listed[len(listed)-1].Mailbox.Address)
-	}
-	slices.SortStableFunc(v.Rows, func(a, b listRow) int {
-		switch {
-		case a.Attention == b.Attention:
-			return 0
-		case a.Attention:
-			return -1
-		default:
-			return 1
-		}
-	})
-	if len(v.Rows) == 0 {
-		providers, err := p.Connect.Providers.List(r.Context())
-		if err != nil {
-			p.fail(w, r, err)
-			return
-		}
-		v.Providers = len(providers)
-	}
-	p.show(w, r, http.StatusOK, listPage(v))
-}
-
-// stateOf words where a mailbox stands and, where it does not work, why.
-func stateOf(m mailbox.Mailbox, s mailbox.GrantState, quarantined bool, failures int, why string) (badge, string) {
-	switch {
-	case m.Paused:
-		return badge{"paused", "secondary"}, ""
-	case s == mailbox.GrantDead:
-		return badge{"needs authorisation", "red"}, why
-	case s == mailbox.GrantSuspended:
-		return badge{"suspended", "yellow"}, "The mailbox was changed; it has to be authorised anew."
-	case s == mailbox.GrantRevoked:
-		return badge{"ended", "secondary"}, ""
-	case s == mailbox.GrantActive && failures > 0:
-		return badge{"renewal fails", "yellow"}, why
-	case s == mailbox.GrantActive:
-		return badge{"connected", "green"}, ""
-	case quarantined:
-		return badge{"in quarantine", "yellow"}, ""
-	default:
-		return badge{"not authorised yet", "azure"}, ""
-	}
-}
-
 func (p *Pages) mailboxShow(w http.ResponseWriter, r *http.Request) {
 	p.showMailbox(w, r, http.StatusOK, func(v *mailboxView) {
 		v.Notice = notices[r.URL.Query().Get("done")]
@@ -127,9 +62,16 @@ func (p *Pages) mailboxShow(w http.ResponseWriter, r *http.Request) {
 
 // notices are what a page says after an act; only these words can be asked for.
 var notices = map[string]string{
-	"paused":  "The mailbox is paused: nothing is received or sent, and its authorisation is kept alive.",
-	"resumed": "The mailbox goes on.",
-	"revoked": "The authorisation was ended; its tokens are forgotten.",
+	"added":     "It was added.",
+	"updated":   "The changes are saved.",
+	"unchanged": "Nothing was changed: it was so already.",
+	"removed":   "It was removed, with all that belonged to it.",
+	"paused":    "The mailbox is paused: nothing is received or sent, and its authorisation is kept alive.",
+	"resumed":   "The mailbox goes on.",
+	"revoked":   "The authorisation was ended; its tokens are forgotten.",
+	"secret":    "The client secret was added; it is tried first.",
+	"dropped":   "The client secret was dropped.",
+	"cancelled": "The link was cancelled; nobody can use it any more.",
 }
 
 func (p *Pages) showMailbox(w http.ResponseWriter, r *http.Request, code int, amend func(*mailboxView)) {
@@ -144,16 +86,18 @@ func (p *Pages) showMailbox(w http.ResponseWriter, r *http.Request, code int, am
 
 func (p *Pages) mailboxView(r *http.Request) (mailboxView, error) {
 	ctx := r.Context()
-	m, err := p.Connect.Mailboxes.Get(ctx, r.PathValue("address"))
+	l, err := p.Connect.Mailboxes.Look(ctx, r.PathValue("address"))
 	if err != nil {
 		return mailboxView{}, err
 	}
+	m := l.Mailbox
 	v := mailboxView{
 		frame: p.frame(r, m.Address), Now: p.Now(), Address: m.Address, Provider: m.Provider, Title: m.Provider,
-		Expects: m.Principal(), Delegate: m.ActsAs.Delegate() != "", Paused: m.Paused,
-		Receive: receiveWords(m), Send: sendWords(m),
+		Expects: m.Principal(), Delegate: m.ActsAs.Delegate() != "", Paused: m.Paused, Receive: receiveWords(m), Send: sendWords(m),
+		Profile: m.Profile, After: disposalWords(m), LastMail: l.LastMailAt, Standing: l.Standing(), State: standingBadge(l.Standing()), Trouble: diagnose.Trouble(l),
+		Waits: l.Quarantine != nil,
 	}
-	if kind, _, err := p.Connect.Providers.Registration(ctx, m.Provider); err == nil {
+	if kind, _, err := p.Connect.Mailboxes.Presets(ctx, m.Provider); err == nil {
 		v.Title = kind.Traits().Title
 	}
 	g, err := p.Reads.Grant(ctx, m.ID)
@@ -170,18 +114,9 @@ func (p *Pages) mailboxView(r *http.Request) (mailboxView, error) {
 	case !fault.Has(err, "grant.none"):
 		return v, err
 	}
-	q, err := p.Reads.QuarantineOf(ctx, m.ID)
-	if err != nil {
+	if v.Latest, err = p.Connect.Links.Latest(ctx, m); err != nil {
 		return v, err
 	}
-	if q != nil {
-		v.Quarant = fmt.Sprintf("%s signed in %s; whether the mailbox opens is not decided yet. %s", q.Display, ago(v.Now, q.CreatedAt), q.CauseText)
-		v.Waiting = diagnose.WhileWaiting(*q)
-		if len(q.Who) > 0 {
-			v.Waiting = whoWords(q.Who) + ": " + v.Waiting
-		}
-	}
-	v.State, _ = stateOf(m, g.State, q != nil, g.Failures, g.CauseText)
 	events, err := p.Reads.Events(ctx, event.Filter{MailboxIDs: []string{m.ID}, Limit: timelineLength})
 	if err != nil {
 		return v, err
@@ -200,12 +135,20 @@ func (v *mailboxView) fillGrant(m mailbox.Mailbox, g mailbox.Grant) {
 	if g.State == mailbox.GrantActive {
 		v.NextRenew = g.NextRefreshAt
 	}
+}
+
+func disposalWords(m mailbox.Mailbox) string {
 	switch {
-	case g.State == mailbox.GrantSuspended:
-		v.Why, v.Remedy = "The mailbox was changed after it was authorised, so its authorisation is suspended.", "Make a new authorization link and send it to "+m.Principal()+"."
-	case g.CauseText != "" && (g.State == mailbox.GrantDead || g.Failures > 0):
-		v.Why, v.Remedy = g.CauseText, g.Remedy
+	case m.Receive == nil:
+		return ""
+	case m.AfterReceive == protocol.DisposeMarkSeen:
+		return "marked as read"
+	case m.AfterReceive == protocol.DisposeDelete:
+		return "deleted from the mailbox"
+	case strings.HasPrefix(m.AfterReceive, "move:"):
+		return "moved to" + strings.TrimPrefix(m.AfterReceive, "move:")
 	}
+	return "kept in the mailbox"
 }
 
 func verdictWords(v mailbox.Verdict, m mailbox.Mailbox) string {
@@ -255,47 +198,6 @@ func sendWords(m mailbox.Mailbox) string {
 }
 
 func protocolTitle(n protocol.Name) string { return strings.ToUpper(string(n)) }
-
-// mailboxLink makes a link and shows it, this once.
-func (p *Pages) mailboxLink(w http.ResponseWriter, r *http.Request) {
-	begun, err := p.Connect.Links.Begin(r.Context(), r.PathValue("address"), connect.LinkOptions{}, by(r))
-	if err != nil {
-		f := fault.Of(err)
-		if f.Kind == fault.NotFound || f.Kind == fault.Internal {
-			p.fail(w, r, err)
-			return
-		}
-		p.showMailbox(w, r, status(f), func(v *mailboxView) { v.Problem = f.Text + " " + f.Remedy })
-		return
-	}
-	p.showMailbox(w, r, http.StatusOK, func(v *mailboxView) {
-		v.Link = &linkView{URL: begun.URL.Reveal(), QR: qrSVG(begun.URL.Reveal()), Expires: begun.ExpiresAt}
-	})
-}
-
-// mailboxTest climbs the ladder; htmx asks for the rungs alone.
-func (p *Pages) mailboxTest(w http.ResponseWriter, r *http.Request) {
-	address := r.PathValue("address")
-	// The server's own limit on writing is for pages; a test may take longer.
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(testTime + 10*time.Second))
-	var v testView
-	err := p.Tester.Test(r.Context(), address, diagnose.TestOptions{By: by(r)}, func(g diagnose.Rung) {
-		v.Rungs = append(v.Rungs, rungView{
-			Title: g.Title, OK: g.OK, Skipped: g.Skipped, Observed: g.Observed, Cause: g.Cause,
-			Who: whoWords(g.Who), Remedy: g.Remedy, Took: g.Took,
-		})
-	})
-	if err != nil && len(v.Rungs) == 0 {
-		p.fail(w, r, err)
-		return
-	}
-	v.OK = err == nil
-	if partial(r) {
-		p.show(w, r, http.StatusOK, ladder(v))
-		return
-	}
-	p.show(w, r, http.StatusOK, testPage(p.frame(r, "Test of "+address), address, v))
-}
 
 // whoWords names who has to act, for people.
 func whoWords(who []fault.Who) string {

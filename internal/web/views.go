@@ -7,6 +7,10 @@ import (
 	"time"
 
 	"github.com/a-h/templ"
+
+	"github.com/mailgrant/mailgrant/internal/connect"
+	"github.com/mailgrant/mailgrant/internal/diagnose"
+	"github.com/mailgrant/mailgrant/internal/mailbox"
 )
 
 // frame is what every page shares.
@@ -38,6 +42,9 @@ func sections() []section {
 
 // sectionOf finds the section of a path: the one whose path it begins with.
 func sectionOf(path string) string {
+	if thing, is := strings.CutPrefix(path, "/new/"); is { // "/new/provider" is of "/providers"
+		path = "/" + thing + "s"
+	}
 	for _, s := range sections() {
 		if s.Path != "/" && (path == s.Path || strings.HasPrefix(path, s.Path+"/")) {
 			return s.Path
@@ -132,27 +139,6 @@ type setupView struct {
 	Spent   bool
 }
 
-// listView is the list of mailboxes.
-type listView struct {
-	frame
-	Now       time.Time
-	Rows      []listRow
-	Attention int
-	Next      string // cursor of the next page
-	Providers int
-}
-
-type listRow struct {
-	Address   string
-	Provider  string
-	State     badge
-	Why       string
-	SignedIn  string
-	LastMail  time.Time
-	NextRenew time.Time
-	Attention bool
-}
-
 // mailboxView is one mailbox.
 type mailboxView struct {
 	frame
@@ -172,18 +158,19 @@ type mailboxView struct {
 	LastRenew time.Time
 	NextRenew time.Time
 	Access    []accessRow
-	Why       string
-	Remedy    string
+	Standing  mailbox.Standing
+	Trouble   *diagnose.Matter // why mail does not flow; nil: it does
+	Waits     bool             // an authorization is in quarantine
 	Paused    bool
 	HasGrant  bool
-	Quarant   string
-	Waiting   string // who removes the cause of the quarantine, and how
 	Receive   string
 	Send      string
+	After     string // what happens to a message after it was received
+	Profile   string
+	LastMail  time.Time
+	Latest    *connect.Link // made last; nil: none yet
 	Timeline  []timelineRow
-	Link      *linkView
 	Notice    string
-	Problem   string
 }
 
 type accessRow struct {
@@ -211,8 +198,9 @@ type rungView struct {
 }
 
 type testView struct {
-	OK    bool
-	Rungs []rungView
+	Climbing bool // the rungs are still to come
+	OK       bool
+	Rungs    []rungView
 }
 
 // ownerView is the page behind the one-time link.

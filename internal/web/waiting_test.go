@@ -47,7 +47,7 @@ func TestMailboxPage_SaysWhoEndsAQuarantine(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := body(t, d.do(t, http.MethodGet, "/mailboxes/"+box, nil, with(d.signIn(t, "").Cookies())))
-	for _, want := range []string{"The certificate is not trusted.", "Operator: Set ca_file. Mailgrant tries again by itself until"} {
+	for _, want := range []string{"The certificate is not trusted.", "<strong>Operator:</strong> Set ca_file. Mailgrant tries again by itself until"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page does not say %q", want)
 		}

@@ -112,7 +112,8 @@ func (p *Pages) routes() {
 
 	// Each section has its own list of pages, beside their handlers.
 	for _, pages := range []func(route){
-		p.mailboxPages, p.messagePages, p.submissionPages, p.eventPages, p.webhookPages, p.inspectPages, p.appPages, p.operatorPages, p.ownPages,
+		p.overviewPages, p.mailboxPages, p.providerPages, p.messagePages, p.submissionPages, p.eventPages, p.webhookPages, p.inspectPages,
+		p.appPages, p.operatorPages, p.ownPages,
 	} {
 		pages(operator)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/mailgrant/mailgrant/internal/access"
 	"github.com/mailgrant/mailgrant/internal/connect"
+	"github.com/mailgrant/mailgrant/internal/diagnose"
 	"github.com/mailgrant/mailgrant/internal/event"
 	"github.com/mailgrant/mailgrant/internal/protocol"
 	"github.com/mailgrant/mailgrant/internal/provider"
@@ -60,6 +61,7 @@ func open(t *testing.T, change func(*web.Options)) *desk {
 		t.Fatal(err)
 	}
 	o := web.Options{Connect: c, Access: d.access, Reads: s, PublicURL: public}
+	o.Overview = &diagnose.Overview{Reads: s, Providers: c.Providers, LastRun: time.Now, Silent: time.Minute, Now: time.Now}
 	if change != nil {
 		change(&o)
 	}
@@ -145,7 +147,7 @@ func TestSession_CookieAndItsEnd(t *testing.T) {
 	if c.Name != "__Host-mailgrant" || !c.Secure || !c.HttpOnly || c.Path != "/" || c.Domain != "" || c.SameSite != http.SameSiteLaxMode {
 		t.Errorf("the cookie is %v", c)
 	}
-	if r := d.do(t, http.MethodGet, "/", nil, with(cookies)); r.StatusCode != http.StatusOK || !strings.Contains(body(t, r), "No mailbox yet") {
+	if r := d.do(t, http.MethodGet, "/", nil, with(cookies)); r.StatusCode != http.StatusOK || !strings.Contains(body(t, r), "eight steps") {
 		t.Errorf("the list: %s", r.Status)
 	}
 	if r := d.do(t, http.MethodPost, "/logout", nil, with(cookies)); r.StatusCode != http.StatusSeeOther {

@@ -79,6 +79,17 @@ func (k *Kind) Traits() provider.Traits {
 		Endpoints: []string{
 			endpointAuthorization, endpointToken, endpointUserInfo, endpointKeys, endpointSignOut, endpointIMAP, endpointPOP3, endpointSMTP,
 		},
+		Settings: []provider.Setting{
+			{Name: "issuer", Label: "Issuer", Example: "https://idp.example/realms/main", Hint: "Letter by letter as the provider's documents give it. Its endpoints are found from there."},
+			{Name: "client_id", Label: "Client ID", Example: "mailgrant"},
+			{Name: "identity_claim", Label: "Claim with the mail address", Example: "mail", Optional: true, Hint: "Only where email is not verified and you vouch for another claim."},
+		},
+		Register: []string{
+			"At the provider, make a confidential client for the authorization code flow with PKCE.",
+			"Add the redirect URI below to it, letter by letter.",
+			"Allow it the scopes below; offline_access brings the refresh token.",
+			"Copy its client ID and its client secret.",
+		},
 	}
 }
 

@@ -75,6 +75,16 @@ func (k *Kind) Traits() provider.Traits {
 		Prompts:       []provider.Prompt{provider.PromptLogin, provider.PromptSelectAccount, provider.PromptOmit},
 		Endpoints:     []string{endpointAuthority, endpointGraph, endpointIMAP, endpointPOP3, endpointSMTP},
 		RatePerMinute: 30, Connections: 3, SavesSent: true,
+		Settings: []provider.Setting{
+			{Name: "tenant", Label: "Tenant", Example: "contoso.onmicrosoft.com", Hint: "The domain of the organisation's tenant, or its directory (tenant) ID."},
+			{Name: "client_id", Label: "Application (client) ID", Example: "11111111-2222-3333-4444-555555555555", Hint: "From the overview page of the app registration."},
+		},
+		Register: []string{
+			"In the Microsoft Entra admin center, under App registrations, make a new registration for accounts in this organizational directory only.",
+			"Under Authentication, add the platform Web with the redirect URI below.",
+			"Under API permissions, add the delegated permissions below, and grant admin consent if your organisation asks for it.",
+			"Under Certificates & secrets, make a client secret. Copy its value (not its ID) and note its end.",
+		},
 	}
 }
 

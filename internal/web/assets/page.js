@@ -68,3 +68,46 @@ for (const live of document.querySelectorAll("[data-live]")) {
   });
   live.hidden = false;
 }
+
+// A form whose answer comes in parts, such as the steps of a test, shows each as
+// it comes. A part takes the place of what has its id, else it is put into
+// #rungs, else into the element that the form names.
+document.addEventListener("submit", async (event) => {
+  const form = event.target.closest("form[data-parts]");
+  if (!form) return;
+  event.preventDefault();
+  const target = document.getElementById(form.dataset.parts);
+  const button = form.querySelector("button[type=submit]");
+  button.disabled = true;
+  target.replaceChildren();
+  const place = (html) => {
+    const piece = document.createElement("template");
+    piece.innerHTML = html.trim();
+    const part = piece.content.firstElementChild;
+    if (!part) return;
+    const present = part.id && document.getElementById(part.id);
+    if (present) present.replaceWith(part);
+    else (target.querySelector("#rungs") ?? target).append(part);
+    exact(target);
+  };
+  try {
+    const answer = await fetch(form.action, { method: "POST", headers: { "HX-Request": "true" }, body: new URLSearchParams(new FormData(form)) });
+    const elsewhere = answer.headers.get("HX-Redirect");
+    if (elsewhere) { location.assign(elsewhere); return; }
+    if (answer.status === 422) { form.submit(); return; }
+    const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+    let rest = "";
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) break;
+      const parts = (rest + value).split("\n<!-- part -->\n");
+      rest = parts.pop();
+      parts.forEach(place);
+    }
+    place(rest);
+  } catch {
+    form.submit();
+  } finally {
+    button.disabled = false;
+  }
+});
