@@ -56,6 +56,9 @@ func (c *Client) request(ctx context.Context, in call) (*http.Request, error) {
 	for name, values := range in.header {
 		r.Header[name] = values
 	}
+	if key, ok := ctx.Value(keyOf{}).(string); ok && key != "" && in.method == http.MethodPost && r.Header.Get(keyHeader) == "" {
+		r.Header.Set(keyHeader, key)
+	}
 	if media != "" {
 		r.Header.Set("Content-Type", media)
 	}
@@ -71,13 +74,17 @@ func (c *Client) request(ctx context.Context, in call) (*http.Request, error) {
 	return r, nil
 }
 
-// send makes the request; the caller closes the answer's body. A refusal is an
+// send makes a request; the caller closes the answer's body. A refusal is an
 // error, its body closed.
 func (c *Client) send(ctx context.Context, in call) (*http.Response, error) {
 	r, err := c.request(ctx, in)
 	if err != nil {
 		return nil, err
 	}
+	return c.exchange(r)
+}
+
+func (c *Client) exchange(r *http.Request) (*http.Response, error) {
 	answer, err := c.http.Do(r)
 	if err != nil {
 		// The URL in Go's own text repeats the whole path; its cause is enough.
@@ -120,7 +127,7 @@ func (c *Client) name() string {
 func (c *Client) do(ctx context.Context, in call, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, c.options.Timeout)
 	defer cancel()
-	answer, err := c.send(ctx, in)
+	answer, err := c.patiently(ctx, in)
 	if err != nil {
 		return err
 	}

@@ -42,6 +42,11 @@ type Options struct {
 	// Timeout bounds every call that is not a stream. Default: 90 s, because a call
 	// may wait for the provider to renew an access token.
 	Timeout time.Duration
+	// Retries is how often a call is made again where the server is busy (429, 503)
+	// and says when to come back, within half a minute. Only what cannot happen
+	// twice is repeated: reads, changes and removals, and what carries an
+	// Idempotency-Key. Default: 2; negative: never.
+	Retries int
 	// Reconnect is the first wait before a broken stream is taken up again; it
 	// doubles up to 30 s. Default: 1 s.
 	Reconnect time.Duration
@@ -71,6 +76,9 @@ const (
 func New(o Options) (*Client, error) {
 	if o.Timeout <= 0 {
 		o.Timeout = defaultTimeout
+	}
+	if o.Retries == 0 {
+		o.Retries = 2
 	}
 	if o.Reconnect <= 0 {
 		o.Reconnect = defaultReconnect

@@ -135,7 +135,7 @@ func (c *Client) Attachment(ctx context.Context, id string, index int, w io.Writ
 func (c *Client) copy(ctx context.Context, path string, w io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, c.options.Timeout)
 	defer cancel()
-	answer, err := c.send(ctx, call{method: http.MethodGet, path: path, accept: "*/*"})
+	answer, err := c.patiently(ctx, call{method: http.MethodGet, path: path, accept: "*/*"})
 	if err != nil {
 		return err
 	}
