@@ -34,6 +34,9 @@ func TestInChromium(t *testing.T) {
 		{"people without scripts", peopleWithoutScripts},
 		{"messages", messagePages},
 		{"manual", manualPage},
+		{"submissions", submissionPages},
+		{"events", eventPages},
+		{"inspector", inspectorPages},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			t.Parallel()

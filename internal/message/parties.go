@@ -6,6 +6,8 @@ import (
 
 	"github.com/emersion/go-message/charset"
 	"github.com/emersion/go-message/mail"
+
+	"github.com/mailgrant/mailgrant/internal/fault"
 )
 
 // longestParty bounds one address with its display name and comments: the
@@ -44,6 +46,27 @@ func ParseParty(s string) (Party, error) {
 		return Party{}, addressFault(s, err)
 	}
 	return Party{Name: oneLine(a.Name), Address: a.Address}, nil
+}
+
+// ParseParties reads mailboxes as people write them into a form: one a line, or
+// with commas or semicolons between them.
+func ParseParties(s string) ([]Party, error) {
+	var out []Party
+	for one := range strings.Lines(s) {
+		for _, one := range splitParties(one) {
+			if one = strings.TrimSpace(one); one == "" {
+				continue
+			}
+			p, err := ParseParty(one)
+			if err != nil {
+				f := *fault.Of(err)
+				f.Remedy = "Write it as name@domain, or Display Name <name@domain>."
+				return nil, &f
+			}
+			out = append(out, p)
+		}
+	}
+	return out, nil
 }
 
 // parties reads an address list (RFC 5322 section 3.4). A list that cannot be

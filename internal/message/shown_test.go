@@ -73,3 +73,17 @@ func TestHeader_EndsWhereItEnds(t *testing.T) {
 		}
 	}
 }
+
+func TestParseParties(t *testing.T) {
+	t.Parallel()
+	got, err := message.ParseParties("a@example.org, \"Vance, Adele\" <b@example.org>;\r\n\n  Bert <c@example.org>\n")
+	if err != nil || len(got) != 3 || got[1].Name != "Vance, Adele" || got[2].Address != "c@example.org" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if _, err := message.ParseParties("a@example.org\nnobody"); err == nil || !strings.Contains(err.Error(), "nobody") {
+		t.Errorf("got %v", err)
+	}
+	if got, err := message.ParseParties(" \n,"); err != nil || len(got) != 0 {
+		t.Errorf("%+v, %v", got, err)
+	}
+}

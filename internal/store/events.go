@@ -168,9 +168,9 @@ const slack = time.Minute
 func eventBounds(c *condition, f event.Filter, newest mark) {
 	if f.After != "" {
 		c.add("position <= ?", newest.position)
-		c.add("position > COALESCE((SELECT position FROM events WHERE id = ?), (SELECT MAX(position) FROM events WHERE id <= ?), 0)", f.After, f.After)
+		c.add("position > COALESCE((SELECT position FROM events WHERE id = ?), (SELECT position FROM events WHERE id <= ? ORDER BY id DESC LIMIT 1), 0)", f.After, f.After)
 	} else if f.Before != "" {
-		c.add("position < COALESCE((SELECT position FROM events WHERE id = ?), (SELECT MIN(position) FROM events WHERE id >= ?), 9223372036854775807)", f.Before, f.Before)
+		c.add("position < COALESCE((SELECT position FROM events WHERE id = ?), (SELECT position FROM events WHERE id >= ? ORDER BY id LIMIT 1), 9223372036854775807)", f.Before, f.Before)
 	}
 	if !f.Since.IsZero() {
 		c.add("position >= (SELECT position FROM events WHERE at >= ? ORDER BY at LIMIT 1)", stamp(f.Since.Add(-slack)))

@@ -8,9 +8,9 @@ import (
 )
 
 // window is how many rows one page looks at, at most, for those that it is asked
-// for. A page that found too few by then ends there and says where to go on: it
+// for; a listing of large rows looks at fewer. A page that found too few by then ends there and says where to go on: it
 // takes bounded time however much is stored and however rare what is sought is.
-const window = 20_000
+const window = 10_000
 
 // mostBranches bounds the parts of one query; SQLite allows 500.
 const mostBranches = 100
@@ -23,6 +23,7 @@ type listing struct {
 	key            string // unique
 	ascending      bool
 	limit          int
+	window         int // 0: window
 
 	path   string
 	values []string
@@ -118,7 +119,11 @@ func (l *listing) edge(ctx context.Context, s *Store) (any, error) {
 	if l.rest == nil {
 		return nil, nil
 	}
-	each, furthest := window/max(1, len(l.values)), "MAX"
+	looked := l.window
+	if looked == 0 {
+		looked = window
+	}
+	each, furthest := max(1, looked/max(1, len(l.values))), "MAX"
 	if l.ascending {
 		furthest = "MIN"
 	}

@@ -182,7 +182,7 @@ func scanMessage(m *fetch.Message) []any {
 
 // Messages implements fetch.Archive.
 func (s *Store) Messages(ctx context.Context, f fetch.Filter) (fetch.Page, error) {
-	l := listing{table: messageTable, columns: messageColumns, key: "m.id", limit: atMost(f.Limit), bounds: func(c *condition) {
+	l := listing{table: messageTable, columns: messageColumns, key: "m.id", limit: atMost(f.Limit), window: window / 4, bounds: func(c *condition) {
 		if f.Before != "" {
 			c.add("m.id < ?", f.Before)
 		}

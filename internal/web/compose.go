@@ -60,14 +60,10 @@ func (p *Pages) compose(w http.ResponseWriter, r *http.Request) {
 	}
 	v := composeView{Form: f, Key: f.value("key"), Again: len(files) > 0}
 	draft := message.Draft{Subject: f.value("subject"), Text: f.Values.Get("text"), Attachments: files}
-	for _, one := range f.lines("to") {
-		to, err := message.ParseParty(one)
-		if err != nil {
-			v.Form = v.Form.refused(about("to", err))
-			p.showCompose(w, r, http.StatusUnprocessableEntity, v)
-			return
-		}
-		draft.To = append(draft.To, to)
+	if draft.To, err = message.ParseParties(f.Values.Get("to")); err != nil {
+		v.Form = v.Form.refused(about("to", err))
+		p.showCompose(w, r, http.StatusUnprocessableEntity, v)
+		return
 	}
 	box := f.value("mailbox")
 	if box == "" {

@@ -75,8 +75,8 @@ func rowOf(e event.Event) timelineRow {
 	row := timelineRow{
 		ID: e.ID, At: e.At, Text: e.Text, Remedy: e.Remedy, Actor: actorWords(e.Actor), Kind: string(e.Kind), Alert: e.Kind.Alert(), Cause: e.Cause, Mailbox: e.Mailbox,
 	}
-	if e.Remedy != "" && e.Data["who"] != "" {
-		row.Who = whoWords(whoOf(e))
+	if who := whoOf(e); e.Remedy != "" && len(who) > 0 {
+		row.Who = whoWords(who)
 	}
 	if e.Mailbox != "" {
 		row.About = append(row.About, crumb{e.Mailbox, mailboxPath(e.Mailbox)})
@@ -96,6 +96,12 @@ func rowOf(e event.Event) timelineRow {
 		row.Details = append(row.Details, [2]string{name, value})
 	}
 	return row
+}
+
+// on is the row on a page, which need not lead to itself.
+func (t timelineRow) on(path string) timelineRow {
+	t.About = slices.DeleteFunc(t.About, func(c crumb) bool { return c.URL == path })
+	return t
 }
 
 // kindChoices offers families and kinds.

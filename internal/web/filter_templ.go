@@ -152,7 +152,7 @@ func nothingFound(f filter, next string) templ.Component {
 			return templ_7745c5c3_Err
 		}
 		if next != "" {
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 11, "<h2 class=\"h3\">Nothing like this so far</h2><p>A page looks at the latest 20,000 at most. What is older has not been looked at yet.</p><p class=\"mb-0 d-flex flex-wrap gap-2\"><a class=\"btn btn-primary\" href=\"")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 11, "<h2 class=\"h3\">Nothing like this so far</h2><p>A page looks at some thousand at most. What is older has not been looked at yet.</p><p class=\"mb-0 d-flex flex-wrap gap-2\"><a class=\"btn btn-primary\" href=\"")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

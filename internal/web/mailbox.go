@@ -122,7 +122,7 @@ func (p *Pages) mailboxView(r *http.Request) (mailboxView, error) {
 		return v, err
 	}
 	for _, e := range events {
-		v.Timeline = append(v.Timeline, rowOf(e))
+		v.Timeline = append(v.Timeline, rowOf(e).on(mailboxPath(m.Address)))
 	}
 	return v, nil
 }

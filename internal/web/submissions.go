@@ -56,13 +56,13 @@ type submissionsView struct {
 
 // Any reports whether anything was asked for.
 func (v submissionsView) Any() bool {
-	return v.Filter.asked("text", "mailbox", "since", "until", "state", "before")
+	return v.Filter.asked("text", "mailbox", "since", "until", "show", "before")
 }
 
 func (v submissionsView) tabs() []tab {
 	var out []tab
 	for _, s := range standings() {
-		out = append(out, tab{Title: s.Title, URL: v.Filter.url(submissionsPath, "state", s.Value), Current: v.Filter.value("state") == s.Value})
+		out = append(out, tab{Title: s.Title, URL: v.Filter.url(submissionsPath, "show", s.Value), Current: v.Filter.value("show") == s.Value})
 	}
 	return out
 }
@@ -75,7 +75,7 @@ func (p *Pages) submissionList(w http.ResponseWriter, r *http.Request) {
 	}
 	v := submissionsView{frame: p.frame(r, "Submissions"), Now: p.Now(), Filter: f}
 	all := standings()
-	at := max(0, slices.IndexFunc(all, func(s standing) bool { return s.Value == f.value("state") }))
+	at := max(0, slices.IndexFunc(all, func(s standing) bool { return s.Value == f.value("show") }))
 	if !f.bad() {
 		found, err := p.Reads.Submissions(r.Context(), outbox.Filter{
 			MailboxIDs: f.mailboxes(), States: all[at].States, Text: f.Text, Since: f.Since, Until: f.Until, Before: f.Before, Limit: pageLength,
@@ -92,8 +92,6 @@ func (p *Pages) submissionList(w http.ResponseWriter, r *http.Request) {
 // standsAt words where a submission stands.
 func standsAt(s outbox.Submission) badge {
 	switch {
-	case s.State == outbox.Queued && s.Attempts > 0:
-		return badge{"tried again", "yellow"}
 	case s.State == outbox.Queued && s.Cause != "":
 		return badge{"waits", "yellow"}
 	case s.State == outbox.Queued:
@@ -173,7 +171,7 @@ func (p *Pages) showSubmission(w http.ResponseWriter, r *http.Request, code int,
 		if e.Data["submission_id"] != s.ID {
 			continue
 		}
-		v.Timeline = append(v.Timeline, rowOf(e))
+		v.Timeline = append(v.Timeline, rowOf(e).on(submissionPath(s.ID)))
 		if v.Who == "" && e.Data["who"] != "" && e.Cause == s.Cause {
 			v.Who = whoWords(whoOf(e))
 		}
@@ -188,7 +186,9 @@ func (p *Pages) showSubmission(w http.ResponseWriter, r *http.Request, code int,
 func whoOf(e event.Event) []fault.Who {
 	var out []fault.Who
 	for one := range strings.SplitSeq(e.Data["who"], ",") {
-		out = append(out, fault.Who(one))
+		if who := fault.Who(one); who != "" && who != fault.Nobody {
+			out = append(out, who)
+		}
 	}
 	return out
 }

@@ -118,7 +118,7 @@ func eventFilters(w *world) {
 	}
 }
 
-// rareEvents looks for two among 50,000, more than two pages look at.
+// rareEvents looks for two among 50,000, more than some pages look at.
 func rareEvents(w *world) {
 	t := w.t
 	rare := func(text string) {
@@ -152,7 +152,7 @@ func rareEvents(w *world) {
 					t.Fatal("there is no end of pages")
 				}
 			}
-			if fmt.Sprint(found) != "[The last needle. The first needle.]" || pages != 2 {
+			if fmt.Sprint(found) != "[The last needle. The first needle.]" || pages < 2 {
 				t.Errorf("%d pages gave %v", pages+1, found)
 			}
 		})

@@ -120,6 +120,16 @@ func (f *filler) fillMessages() error {
 	if err != nil {
 		return err
 	}
+	brief, err := document(message.Parsed{MessageID: marker("i") + "@example.net", Date: f.Now, Subject: "Ticket " + marker("i") + ": the printer is out of paper", From: []message.Party{from}},
+		"i", "CAST(n.i AS TEXT)")
+	if err != nil {
+		return err
+	}
+	err = f.fill(f.Messages, fmt.Sprintf("INSERT INTO message_heads (message_id, event_id, disposed, summary, search) SELECT %s, '', '', %s, %s FROM n",
+		id(messages, "n.i"), brief, literal("ticket "+marker("i")+": the printer is out of paper\nadele vance\nadele@example.net", "i", "CAST(n.i AS TEXT)")))
+	if err != nil {
+		return err
+	}
 	return f.fill(f.Messages, fmt.Sprintf("INSERT INTO message_pieces (message_id, number, bytes) SELECT %s, 0, %s FROM n", id(messages, "n.i"), f.raw(raw)))
 }
 
