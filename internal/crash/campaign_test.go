@@ -324,7 +324,7 @@ func (r *rendezvous) release() {
 
 // await polls until something is so.
 func await(what string, so func() (bool, error)) error {
-	tick := time.NewTicker(10 * time.Millisecond)
+	tick := time.NewTicker(40 * time.Millisecond)
 	defer tick.Stop()
 	limit := time.After(patience)
 	for {

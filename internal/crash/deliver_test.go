@@ -135,7 +135,8 @@ type hook struct {
 
 	mu                 sync.Mutex
 	came               []call
-	refuse             string      // the event that is answered 500
+	refuseFirst        bool        // answer 500 to the event that comes first, whenever it comes
+	refuse             string      // its ID
 	arrived, processed *rendezvous // before and after a call is written down
 }
 
@@ -173,6 +174,9 @@ func (h *hook) receive(w http.ResponseWriter, q *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	h.mu.Lock()
+	if h.refuseFirst && h.refuse == "" {
+		h.refuse = p.Data.EventID
+	}
 	refused := h.refuse == p.Data.EventID
 	if !refused {
 		h.came = append(h.came, call{q.Header.Get(standardwebhooks.HeaderWebhookID), p.Data.EventID})
@@ -238,7 +242,7 @@ func (d *deliveries) begin(p *process, point string, _ int) (*trial, error) {
 	o := h.order
 	o.Point, o.Events = point, 3
 	if strings.HasSuffix(point, "_parking") {
-		if err := h.failFor25Hours(); err != nil {
+		if err := h.failFor25Hours(p, o); err != nil {
 			return nil, err
 		}
 		o.Events = 0
@@ -256,21 +260,21 @@ func (d *deliveries) release() {
 	}
 }
 
-// failFor25Hours writes three events of yesterday, the first of which was
-// refused once and will be again.
-func (h *hook) failFor25Hours() error {
-	ctx, yesterday := h.d.t.Context(), time.Now().Add(h.d.orders.Ahead-25*time.Hour)
-	for n := range 3 {
-		e := happened(yesterday, h.order.MailboxID, h.order.Mailbox, n)
-		if n == 0 {
-			h.refuse = e.ID
-		}
-		if err := h.d.store.WriteEvent(ctx, e); err != nil {
-			return err
-		}
+// failFor25Hours has the process write events by a clock that is 25 hours slow;
+// the first is refused, and will be again when the clock is right.
+func (h *hook) failFor25Hours(p *process, o order) error {
+	h.mu.Lock()
+	h.refuseFirst = true
+	h.mu.Unlock()
+	const day = 25 * time.Hour
+	if err := errors.Join(p.order(order{Slept: -day}), p.order(o)); err != nil {
+		return err
 	}
-	first := webhook.New(webhook.Options{Store: h.d.store, Keys: h.d.keys, Guard: loopback(), Owner: "yesterday", Now: func() time.Time { return yesterday }})
-	return first.Drain(ctx, h.order.WebhookID, h.order.MailboxID)
+	err := await("the first attempt has failed", func() (bool, error) {
+		waiting, err := h.waiting()
+		return len(waiting) == 3 && slices.ContainsFunc(waiting, func(r webhook.Recorded) bool { return r.Delivery.Attempts > 0 }), err
+	})
+	return errors.Join(err, p.order(order{Slept: day}))
 }
 
 // judge has one more event written, and waits until the queue is empty.

@@ -150,15 +150,29 @@ type inbox struct {
 	resets  int
 }
 
-// inbox makes a mailbox that does a thing after receiving.
-func (r *receipts) inbox(act string) (*inbox, error) {
+// inbox makes a mailbox at the server, with which a thing is to be done after receiving.
+func (r *receipts) inbox(act string) *inbox {
 	id := event.NewID()
-	address := id + "@contoso.test"
-	r.up.open(address)
-	i := &inbox{r: r, letters: map[string][]byte{}}
+	i := &inbox{r: r, box: mailbox.Mailbox{ID: id, Address: id + "@contoso.test", AfterReceive: act}, letters: map[string][]byte{}}
+	r.up.open(i.box.Address)
+	return i
+}
+
+// watch has a process watch the mailbox. It has heard of the point before it can
+// come there.
+func (i *inbox) watch(p *process, point string) error {
+	if err := p.order(order{MailboxID: i.box.ID, Point: point}); err != nil {
+		return err
+	}
+	if _, err := p.await("outcome"); err != nil {
+		return err
+	}
 	var err error
-	i.box, err = r.connected(id, "refresh", func(m *mailbox.Mailbox) { m.Address, m.AfterReceive = address, act })
-	return i, err
+	i.box, err = i.r.connected(i.box.ID, "refresh", func(m *mailbox.Mailbox) { m.Address, m.AfterReceive = i.box.Address, i.box.AfterReceive })
+	if err != nil {
+		return err
+	}
+	return p.order(order{MailboxID: i.box.ID})
 }
 
 // deliver puts messages into the folder.
@@ -232,19 +246,15 @@ func (r *receipts) begin(p *process, point string, n int) (*trial, error) {
 	if point == afterKeep || point == disposalOnWire || point == afterDispose {
 		act = acts()[n%3]
 	}
-	i, err := r.inbox(act)
-	if err != nil {
+	i := r.inbox(act)
+	if err := i.deliver(100, 100, 100, 80<<10, 100); err != nil {
 		return nil, err
 	}
-	if err := i.deliver(100, 100, 100, 300<<10, 100); err != nil {
-		return nil, err
-	}
-	if point == beforeReset || point == whileResetting || point == readingAnew {
-		if err := i.readOnce(p); err != nil {
-			return nil, err
-		}
-	}
+	watch := i.watch
 	switch point {
+	case beforeReset, whileResetting, readingAnew:
+		r.meet = nil
+		watch = i.readTwice
 	case listingOnWire:
 		r.meet = r.up.meetAt(i.box.Address, "UID SEARCH")
 	case disposalOnWire:
@@ -254,23 +264,32 @@ func (r *receipts) begin(p *process, point string, n int) (*trial, error) {
 		}
 		r.meet = r.up.meetAt(i.box.Address, command)
 	case messageOnWire:
-		r.meet = r.in.arm(100<<10, false, !r.patient)
+		r.meet = r.in.arm(40<<10, false, !r.patient)
 	default:
 		r.meet = nil
 	}
-	if err := p.order(order{MailboxID: i.box.ID, Point: point}); err != nil {
+	if err := watch(p, point); err != nil {
 		return nil, err
 	}
 	return &trial{left: i.left, done: i.done, judge: i.judge}, reach(p, point, r.meet, 150*time.Millisecond)
 }
 
-// readOnce lets the folder be read, and then numbers it anew.
-func (i *inbox) readOnce(p *process) error {
-	if err := p.order(order{MailboxID: i.box.ID}); err != nil {
+// readTwice lets the folder be read, and then numbers it anew. The process stops
+// at the point when it reads it again.
+func (i *inbox) readTwice(p *process, point string) error {
+	if err := i.watch(p, ""); err != nil {
 		return err
 	}
 	if err := i.arrived(); err != nil {
 		return err
+	}
+	if err := p.order(order{MailboxID: i.box.ID, Point: point}); err != nil {
+		return err
+	}
+	for range 2 { // of the watch, and of this: it has heard of the point
+		if _, err := p.await("outcome"); err != nil {
+			return err
+		}
 	}
 	i.resets++
 	if _, err := i.r.up.ResetUIDValidity(i.box.Address, "INBOX"); err != nil {

@@ -1,8 +1,11 @@
 package crash_test
 
 import (
+	"fmt"
+	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -52,12 +55,23 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// overtake stops the process and starts the one that takes over.
+// overtake stops the process and starts the one that takes over. A process that
+// is stopped within a transaction of SQLite keeps the file locked, and nobody can
+// take over: so the lock is ours when it stops.
 func (l *lane) overtake() (first, second *process) {
 	l.t.Helper()
 	first = l.running
 	l.t.Cleanup(func() { first.end() })
+	db, _ := l.store.Database()
+	lock, err := db.BeginTx(l.t.Context(), nil)
+	must(l.t, err)
 	first.signal(syscall.SIGSTOP)
+	must(l.t, await("the process stands still", func() (bool, error) {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", first.cmd.Process.Pid))
+		_, state, _ := strings.Cut(string(stat), ") ")
+		return strings.HasPrefix(state, "T"), err
+	}))
+	must(l.t, lock.Rollback())
 	l.orders.Ahead += l.flow.lease
 	l.kills++
 	must(l.t, l.next())
@@ -107,10 +121,9 @@ func pausedRefresh(t *testing.T, l *lane) {
 // pausedFetch stops a process with messages in its hands. It may win the lease
 // back, when the one that has taken over is gone.
 func pausedFetch(t *testing.T, l *lane, wins bool) {
-	i, err := l.play.(*receipts).inbox(protocol.DisposeMarkSeen)
-	must(t, err)
+	i := l.play.(*receipts).inbox(protocol.DisposeMarkSeen)
 	must(t, i.deliver(100, 100, 100, 100, 100))
-	must(t, l.running.order(order{MailboxID: i.box.ID, Point: beforeKeep}))
+	must(t, i.watch(l.running, beforeKeep))
 	must(t, reach(l.running, beforeKeep, nil, 0))
 	first, second := l.overtake()
 	must(t, i.arrived())
@@ -129,7 +142,7 @@ func pausedFetch(t *testing.T, l *lane, wins bool) {
 	}
 	must(t, first.resume())
 	if !wins { // else what it had in its hands is given up unseen
-		_, err = first.await("fenced")
+		_, err := first.await("fenced")
 		must(t, err)
 	}
 	must(t, i.deliver(100))

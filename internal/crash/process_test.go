@@ -185,12 +185,14 @@ func (g *ground) converse(ctx context.Context, r rooms) {
 			g.resume <- struct{}{}
 			continue
 		}
-		if o.Slept > 0 {
+		if o.Slept != 0 {
 			g.slept.Add(int64(o.Slept))
 			say("awake", nil)
 			continue
 		}
-		g.arm(o.Point)
+		if o.Point != "" {
+			g.arm(o.Point)
+		}
 		go func() { say("outcome", r.do(context.WithoutCancel(ctx), o)) }()
 	}
 	os.Exit(3)

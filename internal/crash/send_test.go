@@ -201,7 +201,7 @@ func (l *letters) letter(decidable bool) (*letter, error) {
 	id := event.NewID()
 	address := id + "@contoso.test"
 	l.up.open(address)
-	v := &letter{l: l, decidable: decidable, order: order{Mailbox: address, Key: "key-" + id, Size: 200 << 10}}
+	v := &letter{l: l, decidable: decidable, order: order{Mailbox: address, Key: "key-" + id, Size: 80 << 10}}
 	var err error
 	v.box, err = l.connected(id, "refresh", func(m *mailbox.Mailbox) {
 		m.Address, m.Send = address, &mailbox.Send{Protocol: protocol.SMTP}
@@ -220,7 +220,7 @@ func (l *letters) begin(p *process, point string, n int) (*trial, error) {
 	l.meet = nil
 	switch point {
 	case dataOnWire:
-		l.meet = l.out.arm(100<<10, true, !l.patient)
+		l.meet = l.out.arm(40<<10, true, !l.patient)
 	case replyOnWire:
 		l.meet = l.up.meetAtPoint(v.box.Address, exchange.FaultSMTPDataBeforeReply)
 	case retryStored:

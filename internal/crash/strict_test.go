@@ -64,6 +64,15 @@ func (s *strict) honours(token string) bool {
 	return f != nil && f.accepts(n)
 }
 
+// replaced reports whether a refresh token was used and another came in its place.
+func (s *strict) replaced(token string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	name, n := split(token)
+	f := s.families[name]
+	return f != nil && n >= 0 && f.living > n
+}
+
 func (s *strict) requests(name string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
