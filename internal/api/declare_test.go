@@ -162,7 +162,7 @@ func TestApply_DoesNotPruneTheKeyThatItIsAppliedWith(t *testing.T) {
 func TestApply_SaysWhatWasDoneWhenItStopsMidway(t *testing.T) {
 	t.Parallel()
 	s := open(t)
-	db, err := sql.Open("sqlite", filepath.Join(s.dir, "data", "mailgrant.db"))
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(s.dir, "data", "mailgrant.db")+"?_pragma=busy_timeout(10000)")
 	must(t, err)
 	defer func() { must(t, db.Close()) }()
 	_, err = db.ExecContext(t.Context(), "CREATE TRIGGER full BEFORE INSERT ON api_keys BEGIN SELECT RAISE(ABORT, 'no more'); END")

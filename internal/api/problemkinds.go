@@ -88,6 +88,7 @@ func doorProblems() []ProblemKind {
 		{ID: "api.too_slow", Status: http.StatusRequestTimeout, Title: "The request came too slowly", Text: "The request's body did not arrive in time.", Remedy: "Send it again, in one piece."},
 		{ID: "api.unreadable", Status: http.StatusBadRequest, Title: "The request cannot be read", Text: "The path, the query or a header field holds what is not UTF-8, or a control character. One that is too long is refused with 414.", Remedy: "Write paths and queries as UTF-8, percent-encoded (RFC 3986), without control characters."},
 		{ID: "api.method", Status: http.StatusMethodNotAllowed, Title: "Method not allowed", Text: "This path does not take this method.", Remedy: "Use one of those in the Allow header; see /openapi.json."},
+		{ID: "internal", Status: http.StatusInternalServerError, Title: "Something went wrong inside Mailgrant", Text: "Something went wrong inside Mailgrant.", Remedy: "Look at the server's log for the cause."},
 		{ID: "app.other_host", Status: http.StatusMisdirectedRequest, Title: "Another server's name", Text: "This server does not go by the name in the Host header.", Remedy: "Its names are set by public_url and hosts: call it by one of those, or add this one to hosts."},
 	}
 }

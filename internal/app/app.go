@@ -243,7 +243,7 @@ func (a *App) faces(o Options, publicURL string) error {
 	}
 	manual := web.Manual{OpenAPI: calls.Document()}
 	for _, k := range problems {
-		manual.Problems = append(manual.Problems, web.Refusal{ID: k.ID, Type: k.Type(), Title: k.Title, Text: k.Text, Remedy: k.Remedy, Status: k.Status})
+		manual.Problems = append(manual.Problems, web.Refusal{ID: k.ID, Title: k.Title, Text: k.Text, Remedy: k.Remedy, Status: k.Status})
 	}
 	pages, err := web.New(web.Options{
 		Connect: a.Connect, Access: a.Access, Webhooks: a.Webhooks, Reads: a.Store, Tester: a.Diagnose, Overview: a.Overview, PublicURL: a.cfg.PublicURL,

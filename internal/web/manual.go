@@ -22,8 +22,8 @@ type Manual struct {
 
 // Refusal is a sort of refusal of the API.
 type Refusal struct {
-	ID, Type, Title, Text, Remedy string
-	Status                        int
+	ID, Title, Text, Remedy string
+	Status                  int
 }
 
 // manualView is the page about the API.
