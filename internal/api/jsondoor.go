@@ -18,8 +18,8 @@ import (
 
 // Bounds of what is read at all; every operation's own come after them.
 const (
-	deepest    = 32     // objects and lists within one another
-	mostValues = 20_000 // members and items of one document
+	deepest    = 32      // objects and lists within one another
+	mostValues = 100_000 // members and items of one document; a resource file of 1 MiB has fewer
 	longestURL = 8 << 10
 )
 
