@@ -2,6 +2,9 @@ package client
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 )
@@ -20,6 +23,8 @@ type Document struct {
 type ApplyOptions struct {
 	DryRun bool // check everything and say what would be done; change nothing
 	Prune  bool // delete what is stored and missing from a list that the document has
+	// Tell is called after each resource that was looked after; nil: nobody is told.
+	Tell func(done, of int, c Change)
 }
 
 // Applied is what a document changed, or with DryRun what it would.
@@ -43,7 +48,8 @@ type Change struct {
 
 // Apply makes the resources what a document says. It is refused whole where it
 // has a mistake: the *Problem lists every one found in Errors. Where carrying it
-// out stopped midway, the *Problem says in Changes what was done.
+// out stopped midway, the *Problem says in Changes what was done; where the
+// connection broke, Applied holds what was heard of until then.
 func (c *Client) Apply(ctx context.Context, d Document, o ApplyOptions) (Applied, error) {
 	q := url.Values{}
 	for name, set := range map[string]bool{"dry_run": o.DryRun, "prune": o.Prune} {
@@ -52,7 +58,43 @@ func (c *Client) Apply(ctx context.Context, d Document, o ApplyOptions) (Applied
 		}
 	}
 	var out Applied
-	return out, c.do(ctx, call{method: http.MethodPost, path: "/v1/apply", query: q, body: d.written()}, &out)
+	var refused *Problem
+	var bad error
+	done := false
+	err := c.stream(ctx, call{method: http.MethodPost, path: "/v1/apply", query: q, body: d.written()}, func(s sent) bool {
+		switch s.kind {
+		case "change":
+			var step struct {
+				Done, Of int
+				Change   Change
+			}
+			if bad = json.Unmarshal([]byte(s.data), &step); bad == nil {
+				out.Changes = append(out.Changes, step.Change)
+				if o.Tell != nil {
+					o.Tell(step.Done, step.Of, step.Change)
+				}
+			}
+		case "result":
+			out = Applied{}
+			bad = json.Unmarshal([]byte(s.data), &out)
+			done = bad == nil
+		case "problem":
+			refused = &Problem{}
+			bad = json.Unmarshal([]byte(s.data), refused)
+		}
+		return bad == nil && !done && refused == nil
+	})
+	switch {
+	case bad != nil:
+		return out, fmt.Errorf("what was changed cannot be read: %w", bad)
+	case done:
+		return out, nil
+	case refused != nil:
+		return out, refused
+	case err != nil:
+		return out, err
+	}
+	return out, errors.New("the server broke off before the document was carried out")
 }
 
 // Export gives every resource as a document that Apply takes. Secrets stay where

@@ -9,7 +9,6 @@ package api
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -358,9 +357,6 @@ func register[I, O any](a *API, id, method, path, summary, tag string, h func(co
 	h = once(a, &op, h)
 	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := h(ctx, in)
-		if p, ok := errors.AsType[*Problem](err); ok {
-			return nil, p
-		}
 		if err != nil {
 			return nil, a.problem(ctx, withoutValues(err, bodyOf(in)))
 		}

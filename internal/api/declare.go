@@ -2,11 +2,14 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"reflect"
 	"regexp"
 	"slices"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -44,8 +47,9 @@ type AppliedChange struct {
 
 // ApplyRequest is a document with what to do with it.
 type ApplyRequest struct {
-	DryRun bool `query:"dry_run" doc:"Check everything and say what would be done; change nothing."`
-	Prune  bool `query:"prune" doc:"Delete what is stored and missing from a list that the document has."`
+	DryRun bool   `query:"dry_run" doc:"Check everything and say what would be done; change nothing."`
+	Prune  bool   `query:"prune" doc:"Delete what is stored and missing from a list that the document has."`
+	Accept string `header:"Accept" hidden:"true"`
 	Body   Document
 }
 
@@ -55,36 +59,113 @@ const maxDocument = 8 << 20
 
 func (a *API) declared() {
 	const tag = "Declarative"
-	register(a, "apply", http.MethodPost, "/v1/apply", "Make the resources what a document says; one mistake in it changes nothing", tag, a.apply,
+	register(a, "apply", http.MethodPost, "/v1/apply", "Make the resources what a document says; one mistake in it changes nothing", tag, a.apply, produces[Applied](a, eventStream),
 		func(op *huma.Operation) { op.MaxBodyBytes = maxDocument })
 	register(a, "export", http.MethodGet, "/v1/export", "Every resource as a document that apply takes, without secrets", tag, a.export)
 }
 
-func (a *API) apply(ctx context.Context, in *ApplyRequest) (*Out[Applied], error) {
+// Progress is one step of a document that is being carried out.
+type Progress struct {
+	Done   int           `json:"done"`
+	Of     int           `json:"of"`
+	Change AppliedChange `json:"change"`
+}
+
+func (a *API) apply(ctx context.Context, in *ApplyRequest) (*huma.StreamResponse, error) {
 	if err := everywhere(caller(ctx)); err != nil {
 		return nil, err
 	}
-	out := Applied{DryRun: in.DryRun, Changes: []AppliedChange{}}
-	changes, err := declare.Apply(ctx, a.sections(in.Body, in.Prune, caller(ctx).Actor), declare.Options{DryRun: in.DryRun, Prune: in.Prune})
-	var stopped *declare.Stopped
-	if errors.As(err, &stopped) {
-		p := a.problem(ctx, withoutValues(err, bodyOf(in)))
-		p.Changes = changesOut(stopped.Done)
-		return nil, p
+	plan, err := declare.Check(ctx, a.sections(in.Body, in.Prune, caller(ctx).Actor), declare.Options{DryRun: in.DryRun, Prune: in.Prune})
+	if err != nil {
+		return nil, err
 	}
-	out.Changes = append(out.Changes, changesOut(changes)...)
-	return &Out[Applied]{out}, err
+	return &huma.StreamResponse{Body: func(c huma.Context) {
+		out := newTeller(c, wantsStream(in.Accept))
+		done := 0
+		changes, err := plan.Carry(c.Context(), func(change declare.Change) {
+			done++
+			out.tell("change", Progress{Done: done, Of: plan.Steps(), Change: changeOut(change)})
+		})
+		if stopped, ok := errors.AsType[*declare.Stopped](err); ok {
+			p := a.problem(c.Context(), withoutValues(err, bodyOf(in)))
+			p.Changes = changesOut(stopped.Done)
+			out.refuse(p)
+			return
+		}
+		out.end(Applied{DryRun: in.DryRun, Changes: changesOut(changes)})
+	}}, nil
 }
 
-func changesOut(changes []declare.Change) (out []AppliedChange) {
+// teller answers with one document at the end, or with a stream of what is done.
+type teller struct {
+	c      huma.Context
+	stream bool
+	flush  func() error
+	told   time.Time
+}
+
+// toldEvery bounds how often a stream is sent on its way.
+const toldEvery = 100 * time.Millisecond
+
+func newTeller(c huma.Context, stream bool) *teller {
+	t := &teller{c: c, stream: stream, flush: func() error { return nil }}
+	if w, ok := c.BodyWriter().(http.ResponseWriter); ok && stream {
+		rc := http.NewResponseController(w)
+		_ = rc.SetWriteDeadline(time.Time{})
+		t.flush = rc.Flush
+	}
+	if stream {
+		c.SetHeader("Content-Type", eventStream)
+		_ = t.flush()
+	}
+	return t
+}
+
+func (t *teller) tell(kind string, v any) {
+	if !t.stream {
+		return
+	}
+	b, _ := json.Marshal(v)
+	_, _ = fmt.Fprintf(t.c.BodyWriter(), "event: %s\ndata: %s\n\n", kind, b)
+	if now := time.Now(); kind != "change" || now.Sub(t.told) > toldEvery {
+		t.told = now
+		_ = t.flush()
+	}
+}
+
+func (t *teller) end(v any) {
+	if t.stream {
+		t.tell("result", v)
+		return
+	}
+	t.c.SetHeader("Content-Type", "application/json")
+	_ = json.NewEncoder(t.c.BodyWriter()).Encode(v)
+}
+
+func (t *teller) refuse(p *Problem) {
+	if t.stream {
+		t.tell("problem", p)
+		return
+	}
+	t.c.SetHeader("Content-Type", "application/problem+json")
+	t.c.SetStatus(p.Status)
+	_ = json.NewEncoder(t.c.BodyWriter()).Encode(p)
+}
+
+func changesOut(changes []declare.Change) []AppliedChange {
+	out := []AppliedChange{}
 	for _, c := range changes {
-		one := AppliedChange{Kind: c.Kind, Name: c.Name, Action: string(c.Action), Fields: c.Fields}
-		if c.Kind == kindApp {
-			one.APIKey = c.Secret.Reveal()
-		} else {
-			one.Secret = c.Secret.Reveal()
-		}
-		out = append(out, one)
+		out = append(out, changeOut(c))
+	}
+	return out
+}
+
+func changeOut(c declare.Change) AppliedChange {
+	out := AppliedChange{Kind: c.Kind, Name: c.Name, Action: string(c.Action), Fields: c.Fields}
+	if c.Kind == kindApp {
+		out.APIKey = c.Secret.Reveal()
+	} else {
+		out.Secret = c.Secret.Reveal()
 	}
 	return out
 }

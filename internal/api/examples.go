@@ -40,5 +40,7 @@ func streamExamples() map[string]string {
 			`data: {"id":"0193d3a1-6b3c-7c2e-9a51-2f0d8b7c4e10","at":"2026-11-24T09:30:00Z","kind":"submission.sent","mailbox":"servicedesk@contoso.example","actor":{"kind":"system"},"text":"The message to adele@contoso.example was sent."}` + "\n\n",
 		"test-mailbox": "event: rung\n" + `data: {"name":"receive.tls","title":"TLS with the server","ok":true,"observed":"TLS 1.3","took_ns":18250000}` +
 			"\n\nevent: result\n" + `data: {"ok":true,"rungs":[…]}` + "\n\n",
+		"apply": "event: change\n" + `data: {"done":1,"of":1,"change":{"kind":"mailbox","name":"servicedesk@contoso.example","action":"updated","fields":["receive.mode"]}}` +
+			"\n\nevent: result\n" + `data: {"changes":[{"kind":"mailbox","name":"servicedesk@contoso.example","action":"updated","fields":["receive.mode"]}]}` + "\n\n",
 	}
 }

@@ -160,6 +160,9 @@ func operationWords() map[string]string {
 			"Refresh tokens and client secrets are never given.",
 		"test-mailbox": "Climbs the ladder: settings, grant, name look-up, connection, TLS, sign-in, opened mailbox. Each rung says what was observed; the first that fails says why, who has to act, and how. " +
 			"With Accept: text/event-stream each rung is sent as it is climbed (event: rung), then the whole (event: result). With send_to one real message is sent, which needs the right “send”.",
+		"apply": "Everything is checked before anything is changed: one mistake refuses the whole document, and errors lists all of them. Then the resources are saved in order, " +
+			"each over the version that was checked; what stops that midway says in changes what was done. The same document again changes nothing. " +
+			"With Accept: text/event-stream each change is sent as it is made (event: change), then the whole (event: result), or what stopped it (event: problem).",
 		"inspect-token": "Reads an access token, an ID token, an XOAUTH2 response or an answer of a token endpoint. Nothing is stored or logged; no signature is checked. With mailbox it is compared with what that mailbox needs.",
 		"create-submission": "From here on the message is sent, fails, or expires, each with an event; it is accepted once per Idempotency-Key for as long as it is kept. A repetition is answered with where the submission stands by then. " +
 			"As message/rfc822 the body is the complete message, and bcc recipients are taken from its Bcc field, which is removed.",

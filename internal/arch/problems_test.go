@@ -75,7 +75,7 @@ func TestProblems_AreFound(t *testing.T) {
 }
 
 // faultName is what the name of a fault looks like.
-var faultName = regexp.MustCompile(`^[a-z][a-z_]*\.[a-z][a-z_0-9]*(\.[a-z_0-9]+)?$`)
+var faultName = regexp.MustCompile(`^(internal|[a-z][a-z_]*\.[a-z][a-z_0-9]*(\.[a-z_0-9]+)?)$`)
 
 // silent are rooms whose faults never come to a caller of the API.
 var silent = []string{"internal/cli", "internal/config", "internal/app", "internal/web"}

@@ -51,7 +51,10 @@ they are fetched where this command runs; a path begins at the file's folder.`,
 					return err
 				}
 			}
+			step, end := s.progress()
+			o.Tell = func(done, of int, _ client.Change) { step(done, of) }
 			a, err := c.Apply(cmd.Context(), f.Document, o)
+			end()
 			if p, ok := errors.AsType[*client.Problem](err); ok && len(p.Changes) > 0 {
 				a.Changes = p.Changes
 			}

@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -230,6 +231,24 @@ func TestTerminal_PruneNamesWhatGoesAndAsks(t *testing.T) {
 	}
 	if code, shown = h.runAt(t, "y\n", "apply", "-f", file, "--prune"); code != 0 || !strings.Contains(shown, "2 deleted.") {
 		t.Errorf("exit code %d:\n%s", code, shown)
+	}
+}
+
+func TestTerminal_ShowsHowFarALongDocumentIs(t *testing.T) {
+	h := newHouse(t)
+	text := "providers:\n  - {name: example, kind: generic, issuer: 'https://idp.example', client_id: x, endpoints: {imap: 'imap.example.org:993'}}\nmailboxes:\n"
+	for i := range 60 {
+		text += fmt.Sprintf("  - {address: user%02d@example.org, provider: example, receive: {protocol: imap}}\n", i)
+	}
+	file := h.write(t, "long.yaml", text)
+	h.environ = append(h.environ, "TERM=xterm")
+	code, shown := h.runAt(t, "", "apply", "-f", file)
+	bar, rest, _ := strings.Cut(shown, "\x1b[K")
+	if code != 0 || !strings.Contains(bar, "100 % of 61") || strings.Count(bar, "\r") < 20 || !strings.Contains(rest, "61 created.") || strings.Contains(rest, "#") {
+		t.Errorf("exit code %d: %q", code, shown)
+	}
+	if _, out, errs := h.run(t, "apply", "-f", file); strings.Contains(out+errs, "%") {
+		t.Errorf("a bar that nobody looks at: %q", out+errs)
 	}
 }
 

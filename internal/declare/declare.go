@@ -115,27 +115,41 @@ type step struct {
 	carry  func(context.Context) (seal.Secret, error)
 }
 
-// Apply checks a document and carries it out. The changes it gives are in the
-// order of the document; an error is every mistake found, with nothing changed,
-// or *Stopped.
-func Apply(ctx context.Context, sections []Section, o Options) ([]Change, error) {
+// Plan is a document that was checked.
+type Plan struct {
+	steps  []step
+	dryRun bool
+}
+
+// Check checks a document. An error is every mistake found.
+func Check(ctx context.Context, sections []Section, o Options) (*Plan, error) {
 	steps, err := plan(ctx, sections, o)
-	if err != nil {
-		return nil, err
-	}
-	var done, made []Change
-	for i, s := range steps {
-		if !o.DryRun && s.carry != nil {
+	return &Plan{steps: steps, dryRun: o.DryRun}, err
+}
+
+// Steps is how many resources there are to look after.
+func (p *Plan) Steps() int { return len(p.steps) }
+
+// Carry carries the document out, unless it is a dry run, and tells of each
+// change as it was made. The changes it gives are in the order of the document,
+// deletions last; an error is *Stopped.
+func (p *Plan) Carry(ctx context.Context, tell func(Change)) ([]Change, error) {
+	var all, made []Change
+	for i, s := range p.steps {
+		if !p.dryRun && s.carry != nil {
 			secret, err := s.carry(ctx)
 			if err != nil {
-				return nil, &Stopped{Done: made, At: s.change, Left: left(steps[i+1:]), Err: err}
+				return nil, &Stopped{Done: made, At: s.change, Left: left(p.steps[i+1:]), Err: err}
 			}
 			s.change.Secret = secret
 			made = append(made, s.change)
 		}
-		done = append(done, s.change)
+		all = append(all, s.change)
+		if tell != nil {
+			tell(s.change)
+		}
 	}
-	return done, nil
+	return all, nil
 }
 
 func left(steps []step) (n int) {

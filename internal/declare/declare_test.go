@@ -65,6 +65,20 @@ func (l *ledger) fail(name string) error {
 	return nil
 }
 
+// apply checks a document and carries it out.
+func apply(ctx context.Context, sections []declare.Section, o declare.Options) ([]declare.Change, error) {
+	p, err := declare.Check(ctx, sections, o)
+	if err != nil {
+		return nil, err
+	}
+	told := 0
+	changes, err := p.Carry(ctx, func(declare.Change) { told++ })
+	if err == nil && (told != len(changes) || told != p.Steps()) {
+		return nil, fmt.Errorf("%d changes of %d were told", told, p.Steps())
+	}
+	return changes, err
+}
+
 func words(changes []declare.Change) (all []string) {
 	for _, c := range changes {
 		all = append(all, strings.TrimSpace(fmt.Sprintf("%s %s %s %s", c.Action, c.Kind, c.Name, strings.Join(c.Fields, ","))))
@@ -83,7 +97,7 @@ func TestApply_SavesInOrderAndDeletesInReverse(t *testing.T) {
 	t.Parallel()
 	l := &ledger{stored: map[string][]string{"host": {"h1", "old-host"}, "guest": {"old-guest", "gone"}}}
 	sections := []declare.Section{l.section("host", "h1", "h2"), l.section("guest", "g1", "same-g")}
-	changes, err := declare.Apply(t.Context(), sections, declare.Options{})
+	changes, err := apply(t.Context(), sections, declare.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,19 +108,19 @@ func TestApply_SavesInOrderAndDeletesInReverse(t *testing.T) {
 	}
 
 	l.done = nil
-	changes, err = declare.Apply(t.Context(), sections, declare.Options{Prune: true, DryRun: true})
+	changes, err = apply(t.Context(), sections, declare.Options{Prune: true, DryRun: true})
 	if err != nil || len(l.done) > 0 || !changes[0].Secret.IsZero() {
 		t.Errorf("a dry run did %v, %v", l.done, err)
 	}
 	equal(t, "a dry run tells", words(changes)[4:], "deleted guest old-guest", "deleted guest gone", "deleted host old-host")
-	if _, err := declare.Apply(t.Context(), sections, declare.Options{Prune: true}); err != nil {
+	if _, err := apply(t.Context(), sections, declare.Options{Prune: true}); err != nil {
 		t.Fatal(err)
 	}
 	equal(t, "done", l.done, "save h1", "save h2", "save g1", "delete old-guest", "delete old-host")
 
 	l.done = nil
 	sections[1].Given = false
-	if _, err := declare.Apply(t.Context(), sections, declare.Options{Prune: true}); err != nil {
+	if _, err := apply(t.Context(), sections, declare.Options{Prune: true}); err != nil {
 		t.Fatal(err)
 	}
 	equal(t, "without the list of guests", l.done, "save h1", "save h2", "save g1", "delete old-host")
@@ -120,7 +134,7 @@ func TestApply_OneMistakeChangesNothingAndAllAreTold(t *testing.T) {
 	hosts.MayDelete = func(_ context.Context, name string) error {
 		return &fault.Error{ID: "test.in_use", Kind: fault.Conflict, Text: name + " is in use.", Remedy: "Keep it."}
 	}
-	changes, err := declare.Apply(t.Context(), []declare.Section{hosts, l.section("guest", "bad-g")}, declare.Options{Prune: true})
+	changes, err := apply(t.Context(), []declare.Section{hosts, l.section("guest", "bad-g")}, declare.Options{Prune: true})
 	if len(changes) > 0 || len(l.done) > 0 {
 		t.Errorf("something was done: %v, %v", changes, l.done)
 	}
@@ -142,7 +156,7 @@ func TestApply_TellsAHundredMistakes(t *testing.T) {
 	for i := range 70 {
 		names = append(names, fmt.Sprintf("bad-%d", i))
 	}
-	_, err := declare.Apply(t.Context(), []declare.Section{l.section("host", names...)}, declare.Options{})
+	_, err := apply(t.Context(), []declare.Section{l.section("host", names...)}, declare.Options{})
 	all := fault.All(err)
 	if len(all) != 101 || all[100].Text != "There are 40 more mistakes." {
 		t.Errorf("%d mistakes are told; the last: %v", len(all), all[len(all)-1])
@@ -152,7 +166,7 @@ func TestApply_TellsAHundredMistakes(t *testing.T) {
 func TestApply_SaysWhatWasDoneWhenItStopsMidway(t *testing.T) {
 	t.Parallel()
 	l := &ledger{stored: map[string][]string{"host": {"old-host"}}, broken: "h2"}
-	_, err := declare.Apply(t.Context(), []declare.Section{l.section("host", "same-h", "h1", "h2"), l.section("guest", "g1", "same-g")}, declare.Options{Prune: true})
+	_, err := apply(t.Context(), []declare.Section{l.section("host", "same-h", "h1", "h2"), l.section("guest", "g1", "same-g")}, declare.Options{Prune: true})
 	var stopped *declare.Stopped
 	if !errors.As(err, &stopped) {
 		t.Fatalf("got %v", err)
@@ -177,7 +191,7 @@ func TestApply_ACheckThatCannotBeMadeIsNoMistake(t *testing.T) {
 	s.Items[1].Check = func(context.Context) (declare.Draft, error) {
 		return declare.Draft{}, errors.New("the database is gone")
 	}
-	if _, err := declare.Apply(t.Context(), []declare.Section{s}, declare.Options{}); fault.KindOf(err) != fault.Internal || len(fault.All(err)) != 1 {
+	if _, err := apply(t.Context(), []declare.Section{s}, declare.Options{}); fault.KindOf(err) != fault.Internal || len(fault.All(err)) != 1 {
 		t.Errorf("got %v", err)
 	}
 }
