@@ -40,6 +40,7 @@ func measurePages(b *bench) {
 		p := h.start()
 		w := &walk{bench: b, p: p, visitor: p.visitor(h), seen: map[string][]float64{}, worst: map[string]string{}}
 		w.calls()
+		fmt.Printf("pages: %d routes of the API on %s, after %s\n", len(w.seen), database, time.Since(began).Round(time.Second))
 		w.pages()
 		w.report(database)
 		p.stop()
@@ -110,8 +111,11 @@ func (w *walk) took(route, what string, ask func() time.Duration) {
 	var all []float64
 	for range rounds {
 		all = append(all, float64(ask()))
-		if time.Duration(all[0]) > 5*time.Second {
+		if len(all) == 3 && time.Duration(slices.Min(all)) > 2*pageGoal || time.Duration(all[0]) > 5*time.Second {
 			break // bad enough
+		}
+		if len(all) == 3 && time.Duration(slices.Max(all)) < pageGoal/4 {
+			break // good enough
 		}
 	}
 	m := median(all)
@@ -122,14 +126,10 @@ func (w *walk) took(route, what string, ask func() time.Duration) {
 }
 
 func (w *walk) report(database string) {
-	slowest := ""
 	for _, route := range slices.SortedFunc(maps.Keys(w.seen), func(a, b string) int {
 		return cmp.Compare(slices.Max(w.seen[b]), slices.Max(w.seen[a]))
 	}) {
 		m := time.Duration(slices.Max(w.seen[route]))
-		if slowest == "" {
-			slowest = route
-		}
 		w.found(finding{
 			what: database + " " + route, ours: fmt.Sprintf("%s (%s; the slowest of %d)", span(m), cmp.Or(w.worst[route], "plain"), len(w.seen[route])), goal: "≤ 200 ms", met: judge(m <= pageGoal),
 		})
@@ -177,13 +177,27 @@ func (w *walk) calls() {
 			if query != "" {
 				target += "?" + query
 			}
+			if _, ok := w.ask(target); !ok {
+				continue // this list does not take such a value
+			}
 			w.took("GET "+path, query, func() time.Duration {
-				began := time.Now()
-				w.p.call(w, http.MethodGet, target, nil, nil)
-				return time.Since(began)
+				took, _ := w.ask(target)
+				return took
 			})
 		}
 	}
+}
+
+// ask asks the API for something and gives how long the whole answer took; false
+// where it was refused.
+func (w *walk) ask(path string) (time.Duration, bool) {
+	began := time.Now()
+	res, err := w.p.local.Get("http://localhost" + path)
+	w.must(err)
+	defer func() { _ = res.Body.Close() }()
+	_, err = io.Copy(io.Discard, res.Body)
+	w.must(err)
+	return time.Since(began), res.StatusCode < 300
 }
 
 // examples are values for what is asked by name: of a busy mailbox, of a quiet
@@ -216,10 +230,10 @@ func (w *walk) fill(path string) (string, bool) {
 	return path, !strings.Contains(path, "{")
 }
 
-// farIn gives the query of a page ten thousand rows in, or the last one.
+// farIn gives the query of a page some thousand rows in, or the last one.
 func (w *walk) farIn(path string) string {
 	query := ""
-	for range 20 {
+	for range 8 {
 		var list struct{ Next string }
 		w.p.call(w, http.MethodGet, path+"?limit=500&"+query, nil, &list)
 		if list.Next == "" {
@@ -242,8 +256,8 @@ var (
 
 // mostVisited bounds the pages of one walk; perRoute those of one route.
 const (
-	mostVisited = 400
-	perRoute    = 12
+	mostVisited = 250
+	perRoute    = 10
 )
 
 // pages follows links and forms from the first page.
