@@ -22,7 +22,7 @@ func TestPicturesOfMail(t *testing.T) {
 	if wanted == "" {
 		t.Skip("set MAILGRANT_TEST_PICTURES=1 to take pictures for docs/pictures, =all for every width and scheme")
 	}
-	w := &walk{site: openSite(t, 8025), chromium: testbed.StartChromium(t, testbed.ChromiumOptions{}), t: t, all: wanted == "all"}
+	w := &walk{site: openSite(t, 0), chromium: testbed.StartChromium(t, testbed.ChromiumOptions{}), t: t, all: wanted == "all"}
 	must(t, os.MkdirAll(picturesFolder, 0o755))
 	v := w.visitor()
 	v.becomeOperator()
