@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -28,6 +29,9 @@ func (s *shell) mailboxList() *cobra.Command {
 			c, err := s.client()
 			if err != nil {
 				return err
+			}
+			if f.State != "" && !slices.Contains(mailboxStates(), f.State) {
+				return &usageError{text: fmt.Sprintf("--state: “%s” is no state; it is %s.", shorten(f.State, 40), orList(mailboxStates()))}
 			}
 			all, err := client.Collect(c.MailboxesLike(cmd.Context(), f), 0)
 			if err != nil {

@@ -142,6 +142,7 @@ type bench struct {
 	keys    *seal.Keyset
 	idp     *idp
 	server  *server
+	zone    zone // what domains publish
 	now     time.Time
 	adopted []string
 	changed []string
@@ -165,9 +166,10 @@ func newBench(t *testing.T) *bench {
 		Providers: b.store, Mailboxes: b.store, Links: b.store, Grants: b.store, Aside: b.store, Events: b.store,
 		Keys: keys, Now: func() time.Time { return b.now }, PublicURL: "https://mailgrant.example",
 		Kinds: func(name string) (provider.Kind, bool) { return b.idp, name == "double" }, KindNames: []string{"double"},
-		Probes:  func(protocol.Name) protocol.Prober { return b.server },
-		Adopted: func(id string) { b.adopted = append(b.adopted, id) },
-		Changed: func(id string) { b.changed = append(b.changed, id) },
+		Resolver: published{b},
+		Probes:   func(protocol.Name) protocol.Prober { return b.server },
+		Adopted:  func(id string) { b.adopted = append(b.adopted, id) },
+		Changed:  func(id string) { b.changed = append(b.changed, id) },
 	})
 	if err != nil {
 		t.Fatal(err)
