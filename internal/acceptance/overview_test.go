@@ -68,7 +68,7 @@ func overviewPages(t *testing.T, chromium *testbed.Browser) {
 		}
 		s.saveProvider(t, func(p *connect.ProviderSettings) { p.Secrets[0].ExpiresAt = s.now().Add(20 * 24 * time.Hour) })
 		v.open(s.base + "/")
-		v.says(v.heading("Mailboxes"), "Needs attention", megan.Address, "It must be authorised again", "mailbox owner:", "Its client secret ends soon", "until in 20 days", "needs authorisation", "connected")
+		v.says(v.heading("Mailboxes"), "Needs attention", megan.Address, "It must be authorised again", "mailbox owner:", "Its client secret ends soon", "ends in 20 days", "needs authorisation", "connected")
 		v.clean()
 		v.click(`.mg-matters form button`)
 		v.awaitText("#fresh-link", "/authorize/")
@@ -86,7 +86,7 @@ func overviewPages(t *testing.T, chromium *testbed.Browser) {
 		s.box.Exchange().CutConnections(directory.StoryDesk)
 		v.await("receiving stops", func() bool { return look().Standing() == mailbox.StandingStopped })
 		v.open(s.base + "/")
-		v.says(v.heading("Mailboxes"), "Nothing is received", directory.StoryDesk, "receiving stopped", "since")
+		v.says(v.heading("Mailboxes"), "Nothing is received", directory.StoryDesk, "receiving stopped", "began")
 		v.clean()
 		v.open(s.mailboxPage(directory.StoryDesk))
 		v.says(v.heading(directory.StoryDesk), "receiving stopped", "Nothing is received", look().Stopped().Text)

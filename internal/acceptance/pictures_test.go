@@ -32,6 +32,8 @@ func TestPictures(t *testing.T) {
 	must(t, os.MkdirAll(picturesFolder, 0o755))
 	w.desk = w.addMailboxLater(directory.StoryDesk, "")
 	w.operatorsFirst()
+	w.providers()
+	w.addingAMailbox()
 	w.ownerPages()
 	w.ownerRefusals()
 	w.mailboxes()
@@ -108,6 +110,56 @@ func (w *walk) operatorsFirst() {
 	v.fillSignIn(operatorName, "not the password")
 	v.awaitText(".alert", "wrong")
 	w.take(v, "sign-in-refused")
+}
+
+// fresh is a visitor who is signed in as the operator.
+func (w *walk) fresh() *visitor {
+	w.t.Helper()
+	v := w.visitor()
+	v.open(w.base + "/login/local")
+	v.fillSignIn(operatorName, operatorPassword)
+	v.heading("Mailboxes")
+	return v
+}
+
+func (w *walk) providers() {
+	v := w.fresh()
+	v.open(w.base + "/new/provider")
+	v.heading("Add a provider")
+	w.take(v, "provider-kinds")
+	v.open(w.base + "/new/provider?kind=microsoft")
+	v.heading("Add a provider")
+	w.take(v, "provider-new")
+	v.fill("#tenant", "con toso")
+	v.fill("#client_id", "12")
+	v.send()
+	v.awaitText("#tenant-help", "neither")
+	w.take(v, "provider-refused")
+	w.saveProvider(w.t, func(p *connect.ProviderSettings) { p.Secrets[0].ExpiresAt = w.now().Add(20 * 24 * time.Hour) })
+	v.open(w.base + "/providers")
+	v.heading("Providers")
+	w.take(v, "providers")
+	v.open(w.base + "/providers/" + providerName + "?verify=yes")
+	v.heading(providerName)
+	w.take(v, "provider")
+	w.saveProvider(w.t, nil)
+}
+
+func (w *walk) addingAMailbox() {
+	v := w.fresh()
+	v.open(w.base + "/new/mailbox")
+	v.heading("Add a mailbox")
+	w.take(v, "mailbox-address")
+	v.fill("#address", directory.StoryDesk)
+	v.send()
+	v.awaitText("main", "receives mail, by IMAP")
+	w.take(v, "mailbox-what")
+	v.set("receive.port", "many")
+	v.set("from", "nobody")
+	v.evaluate(`document.querySelector("main form").noValidate = true, "off"`)
+	v.send()
+	v.awaitText(`[id="receive.port-help"]`, "no port number")
+	w.take(v, "mailbox-refused")
 }
 
 func (w *walk) ownerPages() {
@@ -217,6 +269,8 @@ func (w *walk) mailboxes() {
 	owner.authorize(v.evaluate(`document.querySelector("#fresh-link").textContent`), directory.StoryDesk)
 	owner.heading("is connected")
 	w.take(owner, "owner-connected")
+	v.awaitText("#waiting", "Connected")
+	w.take(v, "mailbox-connected")
 
 	megan := w.addMailbox(w.t, directory.StoryMegan, "")
 	must(w.t, w.box.InjectFault(directory.Fault{Point: "imap.throttled"}))
@@ -239,6 +293,14 @@ func (w *walk) mailboxes() {
 	w.take(v, "mailbox-paused")
 	v.click(`form[action$="/resume"] button`)
 	v.awaitText(".alert", "goes on")
+
+	v.open(w.mailboxPage(desk.Address) + "/change")
+	v.heading("Change " + desk.Address)
+	v.set("acts_as", directory.StoryAdele)
+	v.evaluate(`document.querySelector("[name=acts][value=delegate]").checked = true, "set"`)
+	v.send()
+	v.awaitText(".alert", "suspends the authorisation")
+	w.take(v, "mailbox-suspends")
 
 	v.open(w.mailboxPage(desk.Address))
 	v.click("summary.btn-ghost-danger")

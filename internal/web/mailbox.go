@@ -203,7 +203,7 @@ func protocolTitle(n protocol.Name) string { return strings.ToUpper(string(n)) }
 func whoWords(who []fault.Who) string {
 	words := map[fault.Who]string{
 		fault.MailboxOwner: "mailbox owner", fault.AppOwner: "owner of the app registration", fault.TenantAdmin: "tenant administrator",
-		fault.MailAdmin: "mail administrator", fault.Operator: "operator", fault.Provider: "provider", fault.Nobody: "nobody",
+		fault.MailAdmin: "mail administrator", fault.Operator: "operator", fault.Provider: "provider", fault.Nobody: "nobody has to act",
 	}
 	var out []string
 	for _, w := range who {

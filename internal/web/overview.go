@@ -44,12 +44,13 @@ func (v overviewView) filtered() bool {
 // or a button where Post is set.
 type matterView struct {
 	diagnose.Matter
-	About    string // the address or name
-	AboutURL string
-	State    badge
-	Cure     string
-	CureURL  string
-	Post     bool
+	About     string // the address or name
+	AboutURL  string
+	SinceWord string // what was at Since
+	State     badge
+	Cure      string
+	CureURL   string
+	Post      bool
 }
 
 // totalView is how many mailboxes are in a state, with the way to them.
@@ -166,7 +167,7 @@ func boxRowOf(l mailbox.Listed) listRow {
 
 // matterOf finds the way to the cure.
 func matterOf(m diagnose.Matter) matterView {
-	v := matterView{Matter: m, Cure: "Open"}
+	v := matterView{Matter: m, Cure: "Open", SinceWord: "began"}
 	switch {
 	case m.Mailbox != "":
 		v.About, v.AboutURL = m.Mailbox, mailboxPath(m.Mailbox)
@@ -184,6 +185,7 @@ func matterOf(m diagnose.Matter) matterView {
 	case diagnose.MatterFailing, diagnose.MatterStopped, diagnose.MatterQuarantined:
 		v.Cure, v.CureURL, v.Post = "Test it", mailboxPath(m.Mailbox)+"/test", true
 	case diagnose.MatterUnsent:
+		v.SinceWord = "last"
 		v.Cure, v.CureURL = "See what was not sent", "/submissions?"+url.Values{"mailbox": {m.Mailbox}, "state": {"failed"}}.Encode()
 	case diagnose.MatterSecret:
 		v.CureURL += "#secrets"
