@@ -146,5 +146,8 @@ func (a *API) getGrant(ctx context.Context, in *ByAddress) (*Out[Grant], error) 
 		out.Quarantine = &QuarantineOut{SignedIn: q.Display, Since: q.CreatedAt, NextTryAt: q.NextTryAt, ExpiresAt: q.ExpiresAt, Text: q.CauseText}
 	}
 	out.History, err = a.Reads.Events(ctx, event.Filter{MailboxIDs: []string{m.ID}, Patterns: []event.Pattern{"grant.*", "authorization.*"}, Limit: pageSize})
+	if out.History == nil {
+		out.History = []event.Event{}
+	}
 	return &Out[Grant]{out}, err
 }

@@ -3,7 +3,6 @@ package api
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/mailgrant/mailgrant/internal/api/strictjson"
 	"github.com/mailgrant/mailgrant/internal/fault"
 )
 
@@ -23,13 +23,13 @@ const (
 	longestURL = 8 << 10
 )
 
-// jsonFormat reads bodies by checkJSON first; answers are written as ever.
+// jsonFormat reads bodies by package strictjson first; answers are written as ever.
 func jsonFormat() map[string]huma.Format {
 	formats := maps.Clone(huma.DefaultFormats)
 	for name, f := range formats {
 		read := f.Unmarshal
 		f.Unmarshal = func(b []byte, v any) error {
-			if err := checkJSON(b); err != nil {
+			if err := strictjson.Check(b); err != nil {
 				return err
 			}
 			return read(b, v)
@@ -37,102 +37,6 @@ func jsonFormat() map[string]huma.Format {
 		formats[name] = f
 	}
 	return formats
-}
-
-// checkJSON refuses what two programs could read in two ways, or what would cost
-// more to read than it says (RFC 8259, sections 4, 8 and 9): texts that are not
-// UTF-8 or hold a NUL, a name twice in one object, and documents that are too deep
-// or have too many values. Whether the rest is JSON the decoder says.
-func checkJSON(b []byte) error {
-	if !utf8.Valid(b) {
-		return errors.New("the document is not valid UTF-8")
-	}
-	var names []map[string]bool // of the objects that are open; nil for a list
-	values := 0
-	for i := 0; i < len(b); i++ {
-		switch b[i] {
-		case '{', '[':
-			if len(names) == deepest {
-				return fmt.Errorf("objects and lists are more than %d deep within one another", deepest)
-			}
-			var seen map[string]bool
-			if b[i] == '{' {
-				seen = map[string]bool{}
-			}
-			names = append(names, seen)
-		case '}', ']':
-			if len(names) == 0 {
-				return nil // no JSON: the decoder says where
-			}
-			names = names[:len(names)-1]
-		case ',':
-			if values++; values > mostValues {
-				return fmt.Errorf("the document has more than %d values", mostValues)
-			}
-		case '"':
-			end := endOfText(b, i)
-			if end < 0 {
-				return nil
-			}
-			text := b[i : end+1]
-			i = end
-			if hasNUL(text) {
-				return errors.New("a text holds the character NUL")
-			}
-			if len(names) == 0 || names[len(names)-1] == nil || !named(b[end+1:]) {
-				continue
-			}
-			var name string
-			if json.Unmarshal(text, &name) != nil {
-				return nil
-			}
-			// The decoder takes NAME for name where no member is called so.
-			if name = strings.ToLower(name); names[len(names)-1][name] {
-				return errors.New("a member stands twice in one object")
-			}
-			names[len(names)-1][name] = true
-		}
-	}
-	return nil
-}
-
-// endOfText is where the text that begins at i ends; -1 where it does not.
-func endOfText(b []byte, i int) int {
-	for i++; i < len(b); i++ {
-		switch b[i] {
-		case '\\':
-			i++
-		case '"':
-			return i
-		}
-	}
-	return -1
-}
-
-// hasNUL reports whether a text, as it is written, holds an escaped NUL.
-func hasNUL(text []byte) bool {
-	for i := 0; i+5 < len(text); i++ {
-		if text[i] != '\\' {
-			continue
-		}
-		if string(text[i+1:i+6]) == "u0000" {
-			return true
-		}
-		i++ // what is escaped begins no escape
-	}
-	return false
-}
-
-// named reports whether a colon follows: the text before it is a name.
-func named(b []byte) bool {
-	for _, c := range b {
-		switch c {
-		case ' ', '\t', '\r', '\n':
-			continue
-		}
-		return c == ':'
-	}
-	return false
 }
 
 // unreadable refuses a request whose line or header fields are not text that
@@ -172,7 +76,7 @@ func unreadable(r *http.Request) *Problem {
 
 // decodeStrictly reads a document that the framework did not.
 func decodeStrictly(b []byte, into any) error {
-	if err := checkJSON(b); err != nil {
+	if err := strictjson.Check(b); err != nil {
 		return refusedJSON(err)
 	}
 	d := json.NewDecoder(strings.NewReader(string(b)))
