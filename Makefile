@@ -59,7 +59,7 @@ bench: servers assets ## measure the goals beside the direct ways (BENCH=regexp 
 	BENCH_ROWS='$(BENCH)' BENCH_LONG='$(LONG)' BENCH_PROFILE='$(PROFILE)' go test -count=1 -v -timeout 2h -run '^TestBench$$' ./bench
 
 .PHONY: crash
-crash: ## kill -9 campaign on both databases (KILLS=500 on each, at random points)
+crash: ## kill -9 campaign: refresh, fetch, send and deliver on both databases (KILLS=500 of each, at random points)
 	MAILGRANT_KILLS=$(KILLS) go test -count=1 -v -timeout 6h ./internal/crash -run Campaign
 
 .PHONY: fuzz

@@ -132,7 +132,7 @@ func TestCampaign(t *testing.T) {
 
 // lanes is how many kills of a campaign are under way at once, each lane with a
 // database of its own.
-const lanes = 3
+const lanes = 2
 
 // campaign kills as planned and prints what became of the work.
 func campaign(t *testing.T, f flow, plan []string, database func(*testing.T) string) {
@@ -324,7 +324,7 @@ func (r *rendezvous) release() {
 
 // await polls until something is so.
 func await(what string, so func() (bool, error)) error {
-	tick := time.NewTicker(40 * time.Millisecond)
+	tick := time.NewTicker(60 * time.Millisecond)
 	defer tick.Stop()
 	limit := time.After(patience)
 	for {

@@ -195,7 +195,7 @@ func (i *inbox) deliver(sizes ...int) error {
 
 // stored gives the messages that the store has.
 func (i *inbox) stored() ([]fetch.Message, error) {
-	found, err := i.r.store.Messages(i.r.t.Context(), fetch.Filter{MailboxIDs: []string{i.box.ID}, Limit: 100})
+	found, err := i.r.store.Messages(i.r.t.Context(), fetch.Filter{MailboxIDs: []string{i.box.ID}, Brief: true, Limit: 100})
 	return found.Messages, err
 }
 

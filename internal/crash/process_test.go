@@ -239,7 +239,7 @@ func start(t *testing.T, o orders) (*process, error) {
 }
 
 // patience is how long a process may take for anything.
-const patience = time.Minute
+const patience = 2 * time.Minute
 
 // await waits for a line that begins so and gives what follows. Others before
 // it are passed over.
