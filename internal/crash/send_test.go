@@ -53,8 +53,9 @@ func sendFlow() flow {
 
 // mayDouble says where a server may have taken a message without the store
 // knowing: it is then looked for, and where that cannot decide, sent and marked.
+// A process that dies while it accepts may have come that far already.
 func mayDouble(point string) bool {
-	return slices.Contains([]string{replyOnWire, replyReceived, whileSettling, anywhere}, point)
+	return slices.Contains([]string{whileAccepting, replyOnWire, replyReceived, whileSettling, anywhere}, point)
 }
 
 // mayMark says where the store knows only that the message was on the wire.
