@@ -356,3 +356,36 @@ func TestFetch_AWatchWhoseLeaseWasLostAndWonBackBeginsAnew(t *testing.T) {
 		}
 	})
 }
+
+func TestFetch_GoesOnWithAnOutageOfAnotherProcess(t *testing.T) {
+	t.Parallel()
+	inTime(t, nil, func(t *testing.T, _ *fetch.Fetch, s *shelf, _ *silent) {
+		pass(time.Minute)
+		if s.count(event.FetchResumed) != 0 {
+			t.Fatal("a mailbox that was never stopped resumed")
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		refused := &fault.Error{ID: "net.refused", Kind: fault.Temporary, Retry: true, Text: "Nothing listens."}
+		s, server := &shelf{}, &silent{fault: refused}
+		for process := range 3 {
+			f := fetch.New(fetch.Options{
+				Store: s, Lender: desk{}, Directory: desk{}, Owner: "test", Readers: func(protocol.Name) protocol.Reader { return server },
+			})
+			ctx, cancel := context.WithCancel(context.Background())
+			done := make(chan error, 1)
+			go func() { done <- f.Run(ctx) }()
+			pass(time.Hour)
+			cancel()
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+			if process == 1 {
+				server.set(func(x *silent) { x.fault = nil })
+			}
+		}
+		if s.count(event.FetchStopped) != 1 || s.count(event.FetchResumed) != 1 || !s.outage.Since.IsZero() {
+			t.Errorf("over three processes it was told %d times that it stopped and %d times that it resumed", s.count(event.FetchStopped), s.count(event.FetchResumed))
+		}
+	})
+}
