@@ -48,6 +48,7 @@ func MakeBackup(ctx context.Context, cfg *config.Config, version string, keys bo
 		return Backup{}, err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
+	sweep(cfg.DataDir, now)
 	dir, err := os.MkdirTemp(cfg.DataDir, ".backup-*")
 	if err != nil {
 		return Backup{}, fmt.Errorf("make room for the copy: %w", err)
@@ -140,38 +141,41 @@ func RestoreBackup(ctx context.Context, cfg *config.Config, r io.Reader, replace
 		return Backup{}, "", err
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
-	dir, err := os.MkdirTemp(filepath.Dir(target), ".restore-*")
+	folder := filepath.Dir(target)
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return Backup{}, "", notPlaced("database", target, err)
+	}
+	sweep(folder, now)
+	dir, err := os.MkdirTemp(folder, ".restore-*")
 	if err != nil {
-		return Backup{}, "", fmt.Errorf("make room for the copy: %w", err)
+		return Backup{}, "", notPlaced("database", target, err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	if b, err = unpack(r, dir); err != nil {
 		return Backup{}, "", err
 	}
-	if err := checkRestored(ctx, cfg, dir, b); err != nil {
+	if err := readyRestored(ctx, cfg, dir, b); err != nil {
 		return Backup{}, "", err
 	}
-	if _, err := os.Stat(target); err == nil {
-		if !replace {
-			return Backup{}, "", &fault.Error{
-				ID: "restore.exists", Kind: fault.Conflict, Field: "database", Text: fmt.Sprintf("There is a database at %s already.", target),
-				Who: []fault.Who{fault.Operator}, Remedy: "Restore with --replace: the present one is then kept beside it under another name.",
-			}
+	kept := target + ".before-restore-" + now.UTC().Format("20060102T150405Z")
+	switch _, err := os.Stat(target); {
+	case err == nil && !replace:
+		return Backup{}, "", &fault.Error{
+			ID: "restore.exists", Kind: fault.Conflict, Field: "database", Text: fmt.Sprintf("There is a database at %s already.", target),
+			Who: []fault.Who{fault.Operator}, Remedy: "Restore with --replace: the present one is then kept beside it under another name.",
 		}
-		aside = target + ".before-restore-" + now.UTC().Format("20060102T150405Z")
-		for _, part := range []string{"", "-wal", "-shm"} {
-			if err := os.Rename(target+part, aside+part); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return Backup{}, "", fmt.Errorf("keep the present database aside: %w", err)
-			}
+	case err == nil:
+		aside = kept
+	case !errors.Is(err, fs.ErrNotExist):
+		return Backup{}, "", notPlaced("database", target, err)
+	}
+	if b.Keys { // first: as long as it is missing, the present database is not touched
+		if err := placeKeys(filepath.Join(dir, backupKeys), cfg.KeyFile); err != nil {
+			return Backup{}, "", err
 		}
 	}
-	if b.Keys {
-		if err := os.Rename(filepath.Join(dir, backupKeys), cfg.KeyFile); err != nil {
-			return Backup{}, aside, fmt.Errorf("put the key file in place: %w", err)
-		}
-	}
-	if err := os.Rename(filepath.Join(dir, backupDatabase), target); err != nil {
-		return Backup{}, aside, fmt.Errorf("put the database in place: %w", err)
+	if err := placeDatabase(filepath.Join(dir, backupDatabase), target, kept); err != nil {
+		return Backup{}, "", err
 	}
 	return b, aside, nil
 }
@@ -236,9 +240,9 @@ func unpackFile(r io.Reader, path string) error {
 	return errors.Join(err, f.Close())
 }
 
-// checkRestored looks whether what was unpacked can be used here: the database
+// readyRestored looks whether what was unpacked can be used here: the database
 // is sound and not too new, and its secrets can be opened.
-func checkRestored(ctx context.Context, cfg *config.Config, dir string, b Backup) (err error) {
+func readyRestored(ctx context.Context, cfg *config.Config, dir string, b Backup) (err error) {
 	s, err := store.Open(ctx, store.Options{URL: filepath.Join(dir, backupDatabase), AsItIs: true})
 	if err != nil {
 		return err
@@ -278,7 +282,7 @@ func checkRestored(ctx context.Context, cfg *config.Config, dir string, b Backup
 				"Put the key file of the server that was backed up there (mode 600), and restore again.", nil)
 		}
 	}
-	return nil
+	return s.DoubtSubmissions(ctx)
 }
 
 // Migrate brings the configured database up to date without serving, and gives

@@ -11,7 +11,11 @@ import (
 
 	"github.com/mailgrant/mailgrant/internal/app"
 	"github.com/mailgrant/mailgrant/internal/config"
+	"github.com/mailgrant/mailgrant/internal/event"
 	"github.com/mailgrant/mailgrant/internal/fault"
+	"github.com/mailgrant/mailgrant/internal/outbox"
+	"github.com/mailgrant/mailgrant/internal/seal"
+	"github.com/mailgrant/mailgrant/internal/store"
 )
 
 // packed is an archive of these files: name, content, name, content…
@@ -78,4 +82,76 @@ func FuzzRestoreBackup(f *testing.F) {
 			t.Error("something was put in place")
 		}
 	})
+}
+
+func TestRestoreBackup_KeepsThePresentDatabaseUntilAllElseStands(t *testing.T) {
+	t.Parallel()
+	load := func(data, keyFile string) *config.Config {
+		t.Helper()
+		cfg, err := config.Load("/dev/null", []string{"MAILGRANT_DATA_DIR=" + data, "MAILGRANT_KEY_FILE=" + keyFile})
+		must(t, err)
+		return cfg
+	}
+	root, now := t.TempDir(), time.Now()
+	old := load(filepath.Join(root, "old"), filepath.Join(root, "old", "keys.json"))
+	must(t, os.Mkdir(old.DataDir, 0o700))
+	_, err := seal.OpenKeyset(old.KeyFile)
+	must(t, err)
+	s, err := store.Open(t.Context(), store.Options{URL: old.Database.Reveal()})
+	must(t, err)
+	id := event.NewID()
+	_, _, err = s.Accept(t.Context(), outbox.Submission{ID: id, NextAttemptAt: now, ExpiresAt: now, CreatedAt: now}, []byte("x"),
+		event.New(now, event.SubmissionAccepted, event.System(), "Accepted."))
+	must(t, err)
+	must(t, s.Close())
+	left := filepath.Join(old.DataDir, ".backup-cut-off")
+	must(t, os.Mkdir(left, 0o700))
+	must(t, os.Chtimes(left, now.Add(-25*time.Hour), now.Add(-25*time.Hour)))
+	var archive bytes.Buffer
+	_, err = app.MakeBackup(t.Context(), old, "x", true, now, &archive)
+	must(t, err)
+	if _, err := os.Stat(left); err == nil {
+		t.Error("the copy of a run that was cut off stays for ever")
+	}
+
+	present := filepath.Join(root, "new", "mailgrant.db")
+	must(t, os.Mkdir(filepath.Dir(present), 0o700))
+	must(t, os.WriteFile(present, []byte("present"), 0o600))
+	must(t, os.WriteFile(present+"-wal", []byte("log"), 0o600))
+	cfg := load(filepath.Dir(present), filepath.Join(root, "secrets", "of", "keys.json"))
+	refused := func(what string, cfg *config.Config) {
+		t.Helper()
+		_, aside, err := app.RestoreBackup(t.Context(), cfg, bytes.NewReader(archive.Bytes()), true, now)
+		if !fault.Has(err, "restore.not_placed") || aside != "" {
+			t.Fatalf("%s: %q, %v", what, aside, err)
+		}
+		for path, want := range map[string]string{present: "present", present + "-wal": "log"} {
+			if b, err := os.ReadFile(path); err != nil || string(b) != want {
+				t.Fatalf("%s: %s is %q, %v", what, path, b, err)
+			}
+		}
+	}
+	// /dev/null is no folder, also for root.
+	refused("a key file that cannot be written", load(cfg.DataDir, "/dev/null/keys.json"))
+	inTheWay := present + ".before-restore-" + now.UTC().Format("20060102T150405Z") + "-wal"
+	must(t, os.Mkdir(inTheWay, 0o700))
+	refused("a database that cannot be put aside whole", cfg)
+	must(t, os.Remove(inTheWay))
+
+	var aside string
+	for range 2 { // the second time the key file is there already
+		if _, aside, err = app.RestoreBackup(t.Context(), cfg, bytes.NewReader(archive.Bytes()), true, now); err != nil || aside == "" {
+			t.Fatalf("%q, %v", aside, err)
+		}
+		now = now.Add(time.Second)
+	}
+	if info, err := os.Stat(cfg.KeyFile); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the key file: %v, %v", info, err)
+	}
+	s, err = store.Open(t.Context(), store.Options{URL: present})
+	must(t, err)
+	defer func() { must(t, s.Close()) }()
+	if v, err := s.Submission(t.Context(), id); err != nil || !v.InData {
+		t.Errorf("a message that may have been sent since would be sent unlooked: %+v, %v", v, err)
+	}
 }

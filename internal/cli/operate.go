@@ -102,7 +102,11 @@ undamaged, not of a newer Mailgrant, and its secrets can be opened with the key 
 
 What changed after the backup was made is not in it. A provider that gives a new
 refresh token at each renewal no longer honours the one in the backup: such a
-mailbox says so at its next renewal, and has to be authorised again.`,
+mailbox says so at its next renewal, and has to be authorised again.
+
+A message that waited to be sent may have been sent after the backup was made. Each is
+looked for among the sent messages first; where that cannot decide, it is sent and
+marked as possibly duplicated.`,
 		Example: `  mailgrant restore /backup/mailgrant-monday.tar.gz
   mailgrant restore mailgrant.tar.gz --replace`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -134,6 +138,7 @@ mailbox says so at its next renewal, and has to be authorised again.`,
 				s.say("The one that was here is kept as %s.", aside)
 			}
 			s.say("Start the server now; mailboxes whose refresh token was renewed since have to be authorised again, and say so.")
+			s.say("Messages that waited when the backup was made may have been sent since: each is looked for among the sent messages first, and marked as possibly duplicated where that cannot decide.")
 			return nil
 		},
 	})

@@ -24,6 +24,16 @@ func (s *Store) Snapshot(ctx context.Context, path string) error {
 	return fail(ctx, "copy the database", err)
 }
 
+// DoubtSubmissions notes of every submission that waits, or is under way, that it
+// may have been sent already: so it is with those of a copy, since whoever the
+// copy was made of went on.
+func (s *Store) DoubtSubmissions(ctx context.Context) error {
+	return s.change(ctx, "doubt the submissions that wait", func(t *tx) error {
+		_, err := t.exec("UPDATE submissions SET in_data = TRUE WHERE state IN ('queued', 'sending')")
+		return err
+	})
+}
+
 // Sound checks the pages and indexes of an SQLite file; "store.damaged" (Invalid).
 func (s *Store) Sound(ctx context.Context) error {
 	var found string

@@ -55,6 +55,19 @@ func acts(t *testing.T, open func(*testing.T) *store.Store) {
 		}
 		wantFault(t, w.Cancel(w.ctx, calledOff(v)), "work.fenced", fault.Conflict)
 	})
+	t.Run("of those in a copy, all that wait may have been sent", func(t *testing.T) {
+		w := newWorld(t, open)
+		queued, sending, ended := w.accept(), w.claimed(w.accept().ID, 0), w.accept()
+		must(t, w.Cancel(w.ctx, calledOff(ended)))
+		must(t, w.DoubtSubmissions(w.ctx))
+		for id, want := range map[string]bool{queued.ID: true, sending.ID: true, ended.ID: false} {
+			stored, err := w.Submission(w.ctx, id)
+			must(t, err)
+			if stored.InData != want || stored.PossiblyDuplicated {
+				t.Errorf("got %+v", stored)
+			}
+		}
+	})
 	t.Run("of a worker's claim and a cancellation at once, one is too late", func(t *testing.T) {
 		w := newWorld(t, open)
 		for range 20 {
