@@ -169,6 +169,39 @@ func TestFailure_OfOneResourceIsNotTheOthers(t *testing.T) {
 	})
 }
 
+func TestFailure_OfOneResourceEndsNoGrant(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		b := h.broker("a")
+		lend(t, b)
+		dead := &fault.Error{ID: "oauth.invalid_grant", Kind: fault.Dead, Text: "No."}
+		h.server.before = func(int) error { return dead }
+		asked := len(h.server.asked())
+		for range 180 { // half an hour
+			_, _, err := b.Lend(t.Context(), "desk", "graph", 0)
+			if f := fault.Of(err); f.ID != dead.ID || f.Kind != fault.Refused || !f.Retry || f.RetryAfter <= 0 {
+				t.Fatalf("got %+v", f)
+			}
+			time.Sleep(10 * time.Second)
+		}
+		if n := len(h.server.asked()) - asked; n > 4 { // ever more rarely: after about 0, 5, 15 and 35 minutes
+			t.Errorf("%d requests", n)
+		}
+		if g, err := h.store.Grant(t.Context(), "desk"); err != nil || g.State != mailbox.GrantActive || g.Failures != 0 || g.Cause != "" {
+			t.Errorf("the grant of a mailbox that works is %s, failures %d, cause %q, %v", g.State, g.Failures, g.Cause, err)
+		}
+		if got := lend(t, b); got != "A1-mail" {
+			t.Errorf("lent %q", got)
+		}
+		// A refresh token that has ended shows at the first resource.
+		b.Refused(t.Context(), "desk", "mail", seal.NewSecret("A1-mail"))
+		refused(t, b, dead.ID)
+		if g, err := h.store.Grant(t.Context(), "desk"); err != nil || g.State != mailbox.GrantDead {
+			t.Errorf("the grant is %s, %v", g.State, err)
+		}
+	})
+}
+
 func TestFailure_ARefreshTokenInABadAnswerIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t)

@@ -128,8 +128,11 @@ func (m *memory) FailRefresh(_ context.Context, f broker.FailRefresh) error {
 	if f.Dead {
 		g.State = mailbox.GrantDead
 	}
-	g.Failures++
-	g.Cause, g.CauseText, g.Remedy, g.NextRefreshAt = f.Cause, f.CauseText, f.Remedy, f.NextRefreshAt
+	if !f.Aside {
+		g.Failures++
+		g.Cause, g.CauseText, g.Remedy = f.Cause, f.CauseText, f.Remedy
+	}
+	g.NextRefreshAt = f.NextRefreshAt
 	g.Lease.Owner, g.Lease.Until = "", time.Time{}
 	m.events = append(m.events, f.Events...)
 	return nil

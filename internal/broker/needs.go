@@ -69,6 +69,7 @@ type FailRefresh struct {
 	Fence         int64
 	KeepIntent    bool // the request may have been processed: its intent stays open
 	Dead          bool // the grant has ended: state dead, no further refresh
+	Aside         bool // says nothing about the grant: its failures, cause and remedy stay
 	NextRefreshAt time.Time
 	Cause         string // fault ID
 	CauseText     string

@@ -197,9 +197,20 @@ func (b *Broker) fenced(ctx context.Context, a attempt, e *entry, used, next sea
 }
 
 // settleFailure records that a renewal failed, sets the back-off, and gives the failure.
-// unsent says that nothing left this machine.
+// unsent says that nothing left this machine. For another resource than the
+// mailbox's first, no answer says anything about the grant: consent or a policy
+// may be missing for that resource alone. A refresh token that has ended shows at
+// the next renewal for the first one.
 func (b *Broker) settleFailure(ctx context.Context, a attempt, f *fault.Error, unsent bool) error {
 	now := b.now()
+	if a.aside {
+		a.g.Failures, a.g.Cause = b.shelf.failures(a.key)
+		if f.Kind == fault.Dead && !unsent {
+			soft := *f
+			soft.Kind, soft.Retry = fault.Refused, true
+			f = &soft
+		}
+	}
 	dead := f.Kind == fault.Dead && !unsent
 	if dead && a.open() {
 		f = lost(a.m, a.g.Intent, a.g.Cause, f)
@@ -214,7 +225,7 @@ func (b *Broker) settleFailure(ctx context.Context, a attempt, f *fault.Error, u
 	told := badNews(now, a, f, dead, next)
 	err := b.persist(ctx, func(ctx context.Context) error {
 		return b.store.FailRefresh(ctx, FailRefresh{
-			MailboxID: a.mailboxID, Fence: a.g.Lease.Fence, KeepIntent: !dead && (unanswered || a.open()), Dead: dead,
+			MailboxID: a.mailboxID, Fence: a.g.Lease.Fence, KeepIntent: !dead && (unanswered || a.open()), Dead: dead, Aside: a.aside,
 			NextRefreshAt: a.due(next, now), Cause: f.ID, CauseText: f.Text, Remedy: f.Remedy, Now: now, Events: told,
 		})
 	})
@@ -233,7 +244,7 @@ func (b *Broker) settleFailure(ctx context.Context, a attempt, f *fault.Error, u
 		return f
 	}
 	b.log.WarnContext(ctx, "renewal failed", "mailbox", a.m.Address, "cause", f.ID, "again_at", next, "error", f)
-	w := wait{until: next, secrets: a.g.SecretsVersion, fault: f}
+	w := wait{until: next, secrets: a.g.SecretsVersion, fault: f, failures: a.g.Failures + 1}
 	b.shelf.backOff(a.key, a.generation, w)
 	return w.failure(now)
 }

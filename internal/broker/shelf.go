@@ -61,9 +61,10 @@ func (e *entry) valid(now time.Time) bool { return now.Before(e.expires) }
 
 // wait is a back-off after a failed renewal, for the grant as it was then.
 type wait struct {
-	until   time.Time
-	secrets int64
-	fault   *fault.Error
+	until    time.Time
+	secrets  int64
+	fault    *fault.Error
+	failures int // in a row, this one included
 }
 
 // failure is the failure again, with the time that is left.
@@ -221,6 +222,16 @@ func (s *shelf) waiting(k key, secrets int64, now time.Time) (wait, bool) {
 	return w, ok && (w.secrets == secrets || w.secrets == unknownVersion) && now.Before(w.until)
 }
 
+// failures gives how often a key failed in a row, and the last cause.
+func (s *shelf) failures(k key) (n int, cause string) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if w, ok := s.waits[k]; ok {
+		return w.failures, w.fault.ID
+	}
+	return 0, ""
+}
+
 // sweep removes what has ended, so that memory follows the mailboxes in use.
 func (s *shelf) sweep(now time.Time) {
 	s.mu.Lock()
@@ -237,7 +248,7 @@ func (s *shelf) sweep(now time.Time) {
 		}
 	}
 	for k, w := range s.waits {
-		if now.After(w.until) {
+		if now.Sub(w.until) > mostBackoff { // until then it still counts failures in a row
 			delete(s.waits, k)
 		}
 	}

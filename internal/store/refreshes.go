@@ -72,10 +72,11 @@ func (s *Store) FailRefresh(ctx context.Context, f broker.FailRefresh) error {
 			intent = ""
 		}
 		n, err := t.exec(`
-			UPDATE grants SET `+intent+` lease_owner = '', lease_until = 0, next_refresh_at = $3, failures = failures + 1,
-				state = CASE WHEN $4 THEN 'dead' ELSE state END, cause = $5, cause_text = $6, remedy = $7
+			UPDATE grants SET `+intent+` lease_owner = '', lease_until = 0, next_refresh_at = $3,
+				state = CASE WHEN $4 THEN 'dead' ELSE state END, failures = CASE WHEN $8 THEN failures ELSE failures + 1 END,
+				cause = CASE WHEN $8 THEN cause ELSE $5 END, cause_text = CASE WHEN $8 THEN cause_text ELSE $6 END, remedy = CASE WHEN $8 THEN remedy ELSE $7 END
 			WHERE mailbox_id = $1 AND lease_fence = $2 AND lease_owner <> '' AND state IN ('active', 'suspended')`,
-			f.MailboxID, f.Fence, stamp(f.NextRefreshAt), f.Dead, f.Cause, plain(f.CauseText), plain(f.Remedy))
+			f.MailboxID, f.Fence, stamp(f.NextRefreshAt), f.Dead, f.Cause, plain(f.CauseText), plain(f.Remedy), f.Aside)
 		if err != nil {
 			return err
 		}

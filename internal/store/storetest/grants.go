@@ -186,10 +186,19 @@ func failures(t *testing.T, open func(*testing.T) *store.Store) {
 	if g = failed(false, false); g.Failures != 2 || !g.Intent.IsZero() || g.State != mailbox.GrantActive {
 		t.Fatalf("got %+v", g)
 	}
+	begun, err := w.BeginRefresh(w.ctx, begin(m, "a", 0))
+	must(t, err)
+	must(t, w.FailRefresh(w.ctx, broker.FailRefresh{
+		MailboxID: m.ID, Fence: begun.Lease.Fence, Aside: true, NextRefreshAt: noon().Add(time.Second),
+		Cause: "oauth.consent_required", CauseText: "Not for this one.", Remedy: "Consent.", Now: noon(),
+	}))
+	if g = w.grant(m.ID); g.Failures != 2 || !g.Intent.IsZero() || g.Lease.Owner != "" || g.Cause != "oauth.no_answer" || g.CauseText != "No answer came." || g.Remedy != "Wait." {
+		t.Fatalf("got %+v", g)
+	}
 	if g = failed(false, true); g.State != mailbox.GrantDead || g.RefreshToken.IsZero() {
 		t.Fatalf("got %+v", g)
 	}
-	g, err := w.BeginRefresh(w.ctx, begin(m, "a", 0))
+	g, err = w.BeginRefresh(w.ctx, begin(m, "a", 0))
 	wantFault(t, err, "grant.not_active", fault.Dead)
 	if g.State != mailbox.GrantDead || w.events(event.GrantRefreshFailed) != 3 {
 		t.Errorf("got %+v", g)
