@@ -47,13 +47,14 @@ func (o *Outbox) Cancel(ctx context.Context, id string, by event.Actor) (Submiss
 		ID: cancelled, Text: "It was called off before it was sent.", Who: []fault.Who{fault.Nobody}, Remedy: "Send it again if it is wanted after all.",
 	}
 	text := fmt.Sprintf("A message to %s was called off and will not be sent.", recipients(s.Envelope))
-	if s.InData {
+	doubtful := s.InData || s.PossiblyDuplicated
+	if doubtful {
 		f.Text = "It was called off. An earlier attempt broke off before the server's answer, so it may have been sent all the same."
 		text = fmt.Sprintf("A message to %s was called off. An earlier attempt broke off before the server's answer, so it may have been sent all the same.", recipients(s.Envelope))
 	}
 	now := o.Now()
 	return o.act(ctx, id, o.Store.Cancel(ctx, Settlement{
-		ID: id, Fence: s.Lease.Fence, State: Failed, PossiblyDuplicated: s.InData, Reply: s.Reply, Cause: f.ID, CauseText: f.Text, Remedy: f.Remedy, Now: now,
+		ID: id, Fence: s.Lease.Fence, State: Failed, PossiblyDuplicated: doubtful, Reply: s.Reply, Cause: f.ID, CauseText: f.Text, Remedy: f.Remedy, Now: now,
 		Event: event.New(now, event.SubmissionFailed, by, text).About(s.MailboxID, s.Mailbox).Because(f).With("submission_id", s.ID),
 	}))
 }
@@ -107,7 +108,8 @@ type Again struct {
 
 // SendAgain accepts a message that failed or expired as a new submission: the
 // same message to the same recipients, under its old Message-ID, by which a
-// recipient who has it already can tell.
+// recipient who has it already can tell. What may have been sent before keeps its
+// mark, and is looked for among the sent messages first.
 func (o *Outbox) SendAgain(ctx context.Context, r Again) (Submission, bool, error) {
 	old, err := o.Store.Submission(ctx, r.ID)
 	if err != nil {
@@ -137,7 +139,7 @@ func (o *Outbox) SendAgain(ctx context.Context, r Again) (Submission, bool, erro
 	}
 	digest := sha256.Sum256(bytes.Join([][]byte{[]byte("again"), []byte(old.ID)}, []byte{0}))
 	return o.accept(ctx, box, message.Outgoing{Raw: content, Envelope: old.Envelope, MessageID: old.MessageID, Subject: old.Subject},
-		Request{Actor: r.Actor, Caller: r.Caller, IdempotencyKey: r.IdempotencyKey}, digest[:])
+		Request{Actor: r.Actor, Caller: r.Caller, IdempotencyKey: r.IdempotencyKey}, digest[:], old.PossiblyDuplicated)
 }
 
 // home finds the mailbox of a submission, also where it was removed and added anew.

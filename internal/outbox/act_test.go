@@ -1,6 +1,7 @@
 package outbox_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/mailgrant/mailgrant/internal/event"
@@ -58,6 +59,16 @@ func TestOutbox_PeopleActOnWhatWaits(t *testing.T) {
 		got, err := p.Cancel(t.Context(), s.ID, anna)
 		if err != nil {
 			t.Fatal(err)
+		}
+		p.want(got, outbox.Failed, true, "submission.cancelled", 1)
+
+		again, _, err := p.SendAgain(t.Context(), outbox.Again{ID: s.ID, Actor: anna})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.want(again, outbox.Queued, true, "", 1)
+		if got, err = p.Cancel(t.Context(), again.ID, anna); err != nil || !strings.Contains(got.CauseText, "may have been sent") {
+			t.Fatalf("%+v, %v", got, err)
 		}
 		p.want(got, outbox.Failed, true, "submission.cancelled", 1)
 	})

@@ -124,15 +124,15 @@ func (o *Outbox) Submit(ctx context.Context, r Request) (s Submission, replayed 
 	if err != nil {
 		return Submission{}, false, err
 	}
-	return o.accept(ctx, box, out, r, digest)
+	return o.accept(ctx, box, out, r, digest, false)
 }
 
 // accept stores a message that is ready to be sent.
-func (o *Outbox) accept(ctx context.Context, box mailbox.Mailbox, out message.Outgoing, r Request, digest []byte) (Submission, bool, error) {
+func (o *Outbox) accept(ctx context.Context, box mailbox.Mailbox, out message.Outgoing, r Request, digest []byte, doubtful bool) (Submission, bool, error) {
 	now := o.Now()
 	s := Submission{
 		ID: event.NewID(), MailboxID: box.ID, Mailbox: box.Address, Caller: r.Caller, IdempotencyKey: r.IdempotencyKey, BodyDigest: digest,
-		Envelope: out.Envelope, MessageID: out.MessageID, Subject: out.Subject, Size: int64(len(out.Raw)), State: Queued,
+		Envelope: out.Envelope, MessageID: out.MessageID, Subject: out.Subject, Size: int64(len(out.Raw)), State: Queued, PossiblyDuplicated: doubtful,
 		NextAttemptAt: now, ExpiresAt: now.Add(o.Expiry), CreatedAt: now,
 	}
 	e := event.New(now, event.SubmissionAccepted, r.Actor, fmt.Sprintf("A message to %s was accepted for sending.", recipients(out.Envelope))).

@@ -31,7 +31,7 @@ func noSubmission() error {
 }
 
 // Accept implements outbox.Store. What is accepted is queued: lease, attempts
-// and outcome of v are not looked at.
+// and outcome of v are not looked at, but for whether it may be doubled.
 func (s *Store) Accept(ctx context.Context, v outbox.Submission, raw []byte, e event.Event) (outbox.Submission, bool, error) {
 	var accepted outbox.Submission
 	replayed := false
@@ -45,10 +45,10 @@ func (s *Store) Accept(ctx context.Context, v outbox.Submission, raw []byte, e e
 			INSERT INTO submissions (id, mailbox_id, mailbox, caller, idempotency_key, body_digest, envelope, message_id, subject, size, state,
 				possibly_duplicated, attempts, lease_owner, lease_fence, lease_until, in_data, due_at, next_attempt_at, expires_at, created_at,
 				settled_at, reply, cause, cause_text, remedy)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'queued', FALSE, 0, '', 0, 0, FALSE, $11, $12, $13, $14, 0, '', '', '', '')
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'queued', $15, 0, '', 0, 0, FALSE, $11, $12, $13, $14, 0, '', '', '', '')
 			ON CONFLICT (caller, idempotency_key) WHERE idempotency_key <> '' DO NOTHING`,
 			v.ID, v.MailboxID, v.Mailbox, v.Caller, v.IdempotencyKey, v.BodyDigest, envelope, plain(v.MessageID), plain(v.Subject), int64(len(raw)),
-			max(1, stamp(v.NextAttemptAt)), stamp(v.NextAttemptAt), stamp(v.ExpiresAt), stamp(v.CreatedAt))
+			max(1, stamp(v.NextAttemptAt)), stamp(v.NextAttemptAt), stamp(v.ExpiresAt), stamp(v.CreatedAt), v.PossiblyDuplicated)
 		if err != nil {
 			return err
 		}
@@ -234,7 +234,7 @@ func (s *Store) Hasten(ctx context.Context, id string, fence int64, now time.Tim
 func (s *Store) Cancel(ctx context.Context, v outbox.Settlement) error {
 	return s.change(ctx, "cancel the submission", func(t *tx) error {
 		n, err := t.exec(`
-			UPDATE submissions SET state = $3, possibly_duplicated = $4, in_data = FALSE, due_at = 0, settled_at = $5, reply = $6, cause = $7, cause_text = $8, remedy = $9
+			UPDATE submissions SET state = $3, possibly_duplicated = $4 OR possibly_duplicated, in_data = FALSE, due_at = 0, settled_at = $5, reply = $6, cause = $7, cause_text = $8, remedy = $9
 			WHERE `+waits, v.ID, v.Fence, string(v.State), v.PossiblyDuplicated, stamp(v.Now), plain(v.Reply), v.Cause, plain(v.CauseText), plain(v.Remedy))
 		if err != nil {
 			return err

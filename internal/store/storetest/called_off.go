@@ -55,6 +55,19 @@ func acts(t *testing.T, open func(*testing.T) *store.Store) {
 		}
 		wantFault(t, w.Cancel(w.ctx, calledOff(v)), "work.fenced", fault.Conflict)
 	})
+	t.Run("what is marked as possibly duplicated stays so when it is called off", func(t *testing.T) {
+		w := newWorld(t, open)
+		v := submission("", "body")
+		v.PossiblyDuplicated = true
+		v, _, err := w.Accept(w.ctx, v, []byte("body"), accepted(v))
+		must(t, err)
+		must(t, w.Cancel(w.ctx, calledOff(v)))
+		stored, err := w.Submission(w.ctx, v.ID)
+		must(t, err)
+		if !v.PossiblyDuplicated || !stored.PossiblyDuplicated || stored.State != outbox.Failed {
+			t.Errorf("accepted as %+v, stored as %+v", v, stored)
+		}
+	})
 	t.Run("of those in a copy, all that wait may have been sent", func(t *testing.T) {
 		w := newWorld(t, open)
 		queued, sending, ended := w.accept(), w.claimed(w.accept().ID, 0), w.accept()
