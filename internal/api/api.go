@@ -202,11 +202,11 @@ func (a *API) notFound(w http.ResponseWriter, r *http.Request) {
 
 type callerKey struct{}
 
-// still asks again whether the caller's API key is good: a stream outlives the
-// moment in which it was looked at.
+// still asks again who the caller is: a stream outlives the moment in which its
+// API key and their rights were looked at.
 type (
 	stillKey struct{}
-	still    func(context.Context) error
+	still    func(context.Context) (access.Caller, error)
 )
 
 // peerKey carries the uid of whoever reached the socket.
@@ -235,9 +235,8 @@ func (a *API) authenticate(ctx huma.Context, next func(huma.Context)) {
 		a.refuse(ctx, err)
 		return
 	}
-	next(huma.WithValue(huma.WithValue(ctx, callerKey{}, c), stillKey{}, still(func(now context.Context) error {
-		_, err := a.Access.Authenticate(now, key, from)
-		return err
+	next(huma.WithValue(huma.WithValue(ctx, callerKey{}, c), stillKey{}, still(func(now context.Context) (access.Caller, error) {
+		return a.Access.Authenticate(now, key, from)
 	})))
 }
 

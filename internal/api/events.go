@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -130,7 +131,7 @@ func (a *API) visible(ctx context.Context, address string, right access.Right) (
 }
 
 // follow streams events as server-sent events until the caller goes away, its API
-// key ends, or the server is to end.
+// key ends or its rights change, or the server is to end.
 func (a *API) follow(c huma.Context, f event.Filter) {
 	ctx := c.Context()
 	c.SetHeader("Content-Type", eventStream)
@@ -158,9 +159,13 @@ func (a *API) follow(c huma.Context, f event.Filter) {
 	defer tick.Stop()
 	last := time.Now()
 	good, _ := ctx.Value(stillKey{}).(still) // none through the socket
+	began := caller(ctx)
 	for {
-		if good != nil && good(ctx) != nil {
-			return // the API key was removed, or has ended
+		if good != nil {
+			c, err := good(ctx)
+			if err != nil || c.All != began.All || !slices.Equal(c.May, began.May) || !slices.Equal(c.Mailboxes, began.Mailboxes) {
+				return // the API key was removed, has ended, or may do other things now
+			}
 		}
 		page, err := a.Reads.EventPage(ctx, f)
 		if err != nil {

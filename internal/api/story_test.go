@@ -165,6 +165,18 @@ func TestStory(t *testing.T) {
 		must(t, c.DeleteApp(ctx, "short"))
 		in.ends(t)
 	})
+	t.Run("a follower's key may read no more", func(t *testing.T) {
+		for name, less := range map[string]access.KeyRequest{
+			"turned":   {Name: "turned", May: []access.Right{access.Send}},
+			"confined": {Name: "confined", May: []access.Right{access.Read}, Mailboxes: []string{directory.StoryAdele}},
+		} {
+			in := s.stream(t, s.newKey(t, name, []access.Right{access.Read}), "GET", "/v1/events")
+			in.until(t, ": following")
+			_, err := s.Access.ChangeAPIKey(ctx, byOperator, less)
+			must(t, err)
+			in.ends(t)
+		}
+	})
 	t.Run("the server ends", func(t *testing.T) {
 		in := s.stream(t, s.key, "GET", "/v1/events")
 		in.until(t, ": following")
