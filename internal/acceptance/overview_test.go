@@ -73,6 +73,10 @@ func overviewPages(t *testing.T, chromium *testbed.Browser) {
 		v.click(`.mg-matters form button`)
 		v.awaitText("#fresh-link", "/authorize/")
 		v.says(v.heading("Connect "+megan.Address), "Send this link to "+megan.Address)
+		v.open(s.base + "/")
+		v.says(v.heading("Mailboxes"), "See the link that is out")
+		v.click(`.mg-matters a[href$="/connect"]`)
+		v.says(v.heading("Connect "+megan.Address), "Waiting for "+megan.Address, "Make a new authorization link…")
 	})
 	t.Run("receiving that has stopped is said here, on the mailbox's page and nowhere else", func(t *testing.T) {
 		v.t = t

@@ -8,6 +8,7 @@ import (
 	"github.com/mailgrant/mailgrant/internal/connect"
 	"github.com/mailgrant/mailgrant/internal/fault"
 	"github.com/mailgrant/mailgrant/internal/mailbox"
+	"github.com/mailgrant/mailgrant/internal/provider"
 	"github.com/mailgrant/mailgrant/internal/testbed"
 	"github.com/mailgrant/mailgrant/sandbox/directory"
 )
@@ -173,6 +174,19 @@ func providerPages(t *testing.T, chromium *testbed.Browser) {
 		v.send()
 		v.awaitText(".alert-success", "The changes are saved")
 		v.clean()
+	})
+	t.Run("two at once: whatever it was that was changed is told", func(t *testing.T) {
+		v.t = t
+		v.open(s.base + "/providers/vbcpn/change")
+		v.heading("Change vbcpn")
+		r, err := s.Connect.Providers.Get(t.Context(), "vbcpn")
+		must(t, err)
+		r.Profiles = []provider.Profile{{Name: "reader", Scopes: []string{"https://outlook.office.com/IMAP.AccessAsUser.All"}}}
+		_, _, err = s.Connect.Providers.Save(t.Context(), connect.ProviderSettings{Record: r}, byOperator)
+		must(t, err)
+		v.send()
+		v.awaitText(".alert", "Somebody else changed this provider")
+		v.says(v.heading("Change"), "Profiles: reader: https://outlook.office.com/IMAP.AccessAsUser.All")
 	})
 	t.Run("removed, it is gone", func(t *testing.T) {
 		v.t = t

@@ -260,6 +260,24 @@ func mailboxChanges(t *testing.T, chromium *testbed.Browser) {
 			t.Errorf("stored is %v, %s, %v", m.Receive.Folders, m.AfterReceive, err)
 		}
 	})
+	t.Run("two at once: whatever it was that was changed is told", func(t *testing.T) {
+		v.t = t
+		v.open(change)
+		v.heading("Change " + desk.Address)
+		m, err := s.Connect.Mailboxes.Get(t.Context(), desk.Address)
+		must(t, err)
+		m.AllowUnknown = true
+		_, _, err = s.Connect.Mailboxes.Save(t.Context(), connect.MailboxSettings{Mailbox: m}, byOperator)
+		must(t, err)
+		v.send()
+		v.awaitText(".alert", "Somebody else changed this mailbox")
+		v.says(v.heading("Change"), "Allowed although nothing proves who signed in: yes")
+		v.send()
+		v.awaitText(".alert", "The changes are saved")
+		if m, err = s.Connect.Mailboxes.Get(t.Context(), desk.Address); err != nil || m.AllowUnknown {
+			t.Errorf("stored is %v, %v", m.AllowUnknown, err)
+		}
+	})
 	t.Run("what suspends the authorisation is said before it is saved", func(t *testing.T) {
 		v.t = t
 		v.open(change)
@@ -285,6 +303,18 @@ func mailboxChanges(t *testing.T, chromium *testbed.Browser) {
 		v.open(s.mailboxPage(desk.Address))
 		v.says(v.heading(desk.Address), "An authorization link is out", "by "+byOperator.Name, "nobody has started to sign in yet")
 		v.clean()
+		v.click(`details:has(form[action$="/link"]) summary`)
+		v.click(`form[action$="/link"] button`)
+		v.awaitText("#fresh-link", "/authorize/")
+		if l, _, err := s.Connect.Links.Status(t.Context(), begun.ID); err != nil || l.State != connect.LinkCancelled {
+			t.Errorf("the replaced link is %s, %v", l.State, err)
+		}
+		v.open(s.mailboxPage(desk.Address) + "/connect")
+		v.says(v.heading("Connect"), "Waiting for", "Make a new authorization link…")
+		v.clean()
+		begun = s.begin(t, desk.Address)
+		v.open(s.mailboxPage(desk.Address))
+		v.heading(desk.Address)
 		v.click(`#pending ~ div summary`)
 		v.click(`form[action$="/cancel"] button`)
 		v.awaitText(".alert", "The link was cancelled")

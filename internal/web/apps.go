@@ -1,6 +1,8 @@
 package web
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -68,8 +70,9 @@ type keyView struct {
 // appFormView is the form of an app, for a new one or for one that is there.
 type appFormView struct {
 	frame
-	Name string // of the one that is changed; empty: a new one
-	Form form
+	Name     string // of the one that is changed; empty: a new one
+	Form     form
+	Conflict []string // what somebody else changed meanwhile, in words
 }
 
 // soon is how long before its end a key is marked.
@@ -119,13 +122,13 @@ func (p *Pages) apps(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *Pages) appNew(w http.ResponseWriter, r *http.Request) {
-	p.appForm(w, r, http.StatusOK, "", form{Values: url.Values{"may": {string(access.Read)}}})
+	p.appForm(w, r, http.StatusOK, appFormView{Form: form{Values: url.Values{"may": {string(access.Read)}}}})
 }
 
-func (p *Pages) appForm(w http.ResponseWriter, r *http.Request, code int, name string, f form) {
-	v := appFormView{frame: p.frame(r, "Add an app"), Name: name, Form: f}
-	if name != "" {
-		v.Title = "Change " + name
+func (p *Pages) appForm(w http.ResponseWriter, r *http.Request, code int, v appFormView) {
+	v.frame = p.frame(r, "Add an app")
+	if v.Name != "" {
+		v.Title = "Change " + v.Name
 	}
 	v.Section = "/apps"
 	p.show(w, r, code, appFormPage(v))
@@ -202,7 +205,7 @@ func (p *Pages) appAgain(w http.ResponseWriter, r *http.Request, name string, f 
 	if len(f.Problems) == 0 {
 		f = f.refused(err)
 	}
-	p.appForm(w, r, status(fault.Of(err)), name, f)
+	p.appForm(w, r, status(fault.Of(err)), appFormView{Name: name, Form: f})
 }
 
 // appWithKey shows an app with its fresh key, this once.
@@ -273,11 +276,19 @@ func (p *Pages) appChangeShow(w http.ResponseWriter, r *http.Request) {
 		p.fail(w, r, err)
 		return
 	}
-	values := url.Values{"mailboxes": {strings.Join(k.Mailboxes, "\n")}, "networks": {strings.Join(k.Networks, "\n")}, "expires_at": {dayOf(k.ExpiresAt)}}
+	p.appForm(w, r, http.StatusOK, appFormView{Name: k.Name, Form: form{Values: appValues(k)}})
+}
+
+// appValues is an app as the form holds it. An API key has no number that counts
+// its changes: its version is a digest of what can be changed.
+func appValues(k access.APIKey) url.Values {
+	v := url.Values{"mailboxes": {strings.Join(k.Mailboxes, "\n")}, "networks": {strings.Join(k.Networks, "\n")}, "expires_at": {dayOf(k.ExpiresAt)}}
 	for _, m := range k.May {
-		values.Add("may", string(m))
+		v.Add("may", string(m))
 	}
-	p.appForm(w, r, http.StatusOK, k.Name, form{Values: values})
+	sum := sha256.Sum256([]byte(k.ID + " " + k.ExpiresAt.UTC().Format(time.RFC3339Nano) + " " + v.Encode()))
+	v.Set("version", hex.EncodeToString(sum[:16]))
+	return v
 }
 
 func (p *Pages) appChange(w http.ResponseWriter, r *http.Request) {
@@ -292,10 +303,28 @@ func (p *Pages) appChange(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	in, err := appRequest(f, k)
+	var d access.KeyDraft
 	if err == nil {
-		_, err = p.Access.ChangeAPIKey(r.Context(), by(r), in)
+		d, err = p.Access.CheckAPIKey(r.Context(), by(r), in)
 	}
 	if err != nil {
+		p.appAgain(w, r, k.Name, f, err)
+		return
+	}
+	// Looked at after the check: what is stored over is what is compared, or older.
+	if k, err = p.Access.APIKey(r.Context(), k.Name); err != nil {
+		p.fail(w, r, err)
+		return
+	}
+	if now := appValues(k); f.value("version") != now.Get("version") {
+		wanted := appValues(access.APIKey{May: in.May, Mailboxes: in.Mailboxes, Networks: in.Networks, ExpiresAt: in.ExpiresAt})
+		if conflict := differing(now, wanted); len(conflict) > 0 {
+			f.Values.Set("version", now.Get("version"))
+			p.appForm(w, r, http.StatusConflict, appFormView{Name: k.Name, Form: f, Conflict: conflict})
+			return
+		}
+	}
+	if _, _, err = d.Save(r.Context()); err != nil {
 		p.appAgain(w, r, k.Name, f, err)
 		return
 	}

@@ -71,6 +71,7 @@ var notices = map[string]string{
 	"revoked":   "The authorisation was ended; its tokens are forgotten.",
 	"secret":    "The client secret was added; it is tried first.",
 	"dropped":   "The client secret was dropped.",
+	"out":       "A link is out already, so no new one was made. It goes on, unless you replace it below.",
 	"cancelled": "The link was cancelled; nobody can use it any more.",
 }
 

@@ -94,8 +94,36 @@ func (p *Pages) mailboxConnect(w http.ResponseWriter, r *http.Request) {
 	p.show(w, r, http.StatusOK, connectPage(v))
 }
 
-// mailboxLink makes a link and shows it, this once.
+// linkOut is the authorization link of a mailbox that waits for a sign-in; nil: none.
+func (p *Pages) linkOut(r *http.Request, address string) (*connect.Link, error) {
+	m, err := p.Connect.Mailboxes.Get(r.Context(), address)
+	if err != nil {
+		return nil, err
+	}
+	l, err := p.Connect.Links.Latest(r.Context(), m)
+	if err != nil || l == nil || l.State != connect.LinkPending {
+		return nil, err
+	}
+	return l, nil
+}
+
+// mailboxLink makes a link and shows it, this once. A link that is out is replaced
+// only where the form names it: one that was made meanwhile is told.
 func (p *Pages) mailboxLink(w http.ResponseWriter, r *http.Request) {
+	f, err := readForm(r)
+	if err != nil {
+		p.fail(w, r, err)
+		return
+	}
+	out, err := p.linkOut(r, r.PathValue("address"))
+	if err != nil {
+		p.fail(w, r, err)
+		return
+	}
+	if out != nil && f.value("replaces") != out.ID {
+		http.Redirect(w, r, mailboxPath(r.PathValue("address"))+"/connect?done=out", http.StatusSeeOther)
+		return
+	}
 	begun, err := p.Connect.Links.Begin(r.Context(), r.PathValue("address"), connect.LinkOptions{}, by(r))
 	if err != nil && !mayShowAgain(err) {
 		p.fail(w, r, err)

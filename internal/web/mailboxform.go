@@ -63,12 +63,26 @@ func tlsWords(m protocol.TLSMode) string {
 
 // fields are the names whose problems the form shows in their places.
 func (v mailboxFormView) fields() []string {
-	return []string{
-		"address", "provider", "does", "from", "acts_as", "profile", "after_receive",
+	names := []string{
+		"address", "does", "from", "acts_as", "after_receive",
 		"receive.host", "receive.port", "receive.tls", "receive.user", "receive.ca_file", "receive.folders", "receive.mode", "receive.every",
-		"send.host", "send.port", "send.tls", "send.user", "send.ca_file", "send.fallback",
+		"send.host", "send.port", "send.tls", "send.user", "send.ca_file",
 	}
+	if v.choosesProvider() {
+		names = append(names, "provider")
+	}
+	if v.ByGraph {
+		names = append(names, "send.fallback")
+	}
+	if len(v.Chosen.Profiles) > 0 {
+		names = append(names, "profile")
+	}
+	return names
 }
+
+// choosesProvider reports whether the form of settings asks for the provider: a new
+// mailbox's was chosen a step before.
+func (v mailboxFormView) choosesProvider() bool { return v.Address != "" && len(v.Providers) > 1 }
 
 // troubled reports whether something is wrong with any of these, or was written
 // into them, so that they are not left folded away.
@@ -360,7 +374,7 @@ func (p *Pages) mailboxUpdate(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		v.Form = f.refused(placed(err))
 	case f.value("version") != strconv.FormatInt(present.Version, 10):
-		if v.Conflict = differing(mailboxValues(present), f.Values); len(v.Conflict) > 0 {
+		if v.Conflict = differing(mailboxValues(present), mailboxValues(d.Becomes)); len(v.Conflict) > 0 {
 			f.Values.Set("version", strconv.FormatInt(present.Version, 10))
 		}
 	case d.Suspends != "" && f.value("agreed") != d.Suspends && p.isAuthorised(r, present):
@@ -381,32 +395,6 @@ func (p *Pages) isAuthorised(r *http.Request, m mailbox.Mailbox) bool {
 	g, err := p.Reads.Grant(r.Context(), m.ID)
 	return err == nil && g.State == mailbox.GrantActive
 }
-
-// differing names what stands otherwise in the store than in a form.
-func differing(stored, typed url.Values) []string {
-	var out []string
-	for name, label := range map[string]string{
-		"address": "Address", "provider": "Provider", "profile": "Profile", "from": "Sender", "acts": "Who signs in", "acts_as": "Delegate",
-		"receive.host": "Server to receive from", "receive.port": "Port to receive from", "receive.tls": "TLS to receive", "receive.folders": "Folders",
-		"receive.mode": "How it receives", "receive.every": "How often it asks", "after_receive": "What happens after receiving", "move_to": "Folder to move to",
-		"send.host": "Server to send by", "send.port": "Port to send by", "send.tls": "TLS to send", "send.fallback": "Second way of sending",
-		"tenant": "Tenant", "cloud": "Cloud", "issuer": "Issuer", "client_id": "Client ID", "authorize.prompt": "Prompt", "identity_claim": "Identity claim",
-		"redirect_uri": "Redirect URI",
-	} {
-		now, wanted := stored.Get(name), typed.Get(name)
-		if squeezed(now) == squeezed(wanted) {
-			continue
-		}
-		if now == "" {
-			now = "nothing"
-		}
-		out = append(out, fmt.Sprintf("%s: %s", label, strings.Join(strings.Fields(now), ", ")))
-	}
-	slices.Sort(out)
-	return out
-}
-
-func squeezed(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 func (p *Pages) mailboxDelete(w http.ResponseWriter, r *http.Request) {
 	if err := p.Connect.Mailboxes.Delete(r.Context(), r.PathValue("address"), by(r)); err != nil {

@@ -798,7 +798,7 @@ func mailboxChangePage(v mailboxFormView) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			if len(v.Providers) > 1 {
+			if v.choosesProvider() {
 				templ_7745c5c3_Err = field(v.Form, input{Name: "provider", Label: "Provider", Options: providerChoices(v.Providers)}).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err

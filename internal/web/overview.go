@@ -134,7 +134,15 @@ func (p *Pages) fillOverview(r *http.Request, v *overviewView) error {
 		return err
 	}
 	for _, m := range s.Attention {
-		v.Attention = append(v.Attention, matterOf(m))
+		seen := matterOf(m)
+		if seen.Post && seen.CureURL == mailboxPath(m.Mailbox)+"/link" {
+			if out, err := p.linkOut(r, m.Mailbox); err != nil {
+				return err
+			} else if out != nil { // a new one would take its place
+				seen.Cure, seen.CureURL, seen.Post = "See the link that is out", mailboxPath(m.Mailbox)+"/connect", false
+			}
+		}
+		v.Attention = append(v.Attention, seen)
 	}
 	v.More, v.Mailboxes, v.Chart = s.More, s.Mailboxes, chartOf(s.Hours)
 	for _, standing := range mailbox.Standings() {

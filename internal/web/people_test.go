@@ -73,7 +73,8 @@ func TestApp_AnEndKeepsItsHour(t *testing.T) {
 		if _, _, err := d.access.CreateAPIKey(t.Context(), access.Local(0).Actor, access.KeyRequest{Name: "desk", May: made.May, ExpiresAt: made.ExpiresAt}); err != nil {
 			t.Fatal(err)
 		}
-		if code, _ := d.post(t, cookies, "/apps/desk/change", url.Values{"may": {"send"}, "expires_at": {typed}}); code != http.StatusSeeOther {
+		version := hidden(t, d.page(t, cookies, "/apps/desk/change"), "version")
+		if code, _ := d.post(t, cookies, "/apps/desk/change", url.Values{"may": {"send"}, "expires_at": {typed}, "version": {version}}); code != http.StatusSeeOther {
 			t.Fatalf("the change: %d", code)
 		}
 		if k, err := d.access.APIKey(t.Context(), "desk"); err != nil || !k.ExpiresAt.Equal(at(t, want)) || len(k.May) != 1 || k.May[0] != access.Send {

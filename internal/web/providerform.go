@@ -248,14 +248,14 @@ func (p *Pages) providerUpdate(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		v.Form = f.refused(atForm(err))
 	case f.value("version") != strconv.FormatInt(present.Version, 10):
-		if v.Conflict = differing(providerValues(present), f.Values); len(v.Conflict) > 0 {
+		if v.Conflict = differing(providerValues(present), providerValues(d.Becomes)); len(v.Conflict) > 0 {
 			f.Values.Set("version", strconv.FormatInt(present.Version, 10))
 		}
 	case d.Suspends != "" && f.value("agreed") != d.Suspends && p.used(r, present.Name):
 		v.Suspends = d.Suspends
 	}
 	if err == nil && len(v.Conflict) == 0 && v.Suspends == "" {
-		if _, _, err = p.Connect.Providers.Save(r.Context(), s, by(r)); err == nil {
+		if _, _, err = d.Save(r.Context()); err == nil {
 			http.Redirect(w, r, providerPath(present.Name)+"?done="+string(d.Change)+"&verify=yes", http.StatusSeeOther)
 			return
 		}

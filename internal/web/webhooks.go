@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -114,6 +115,7 @@ type webhookFormView struct {
 	Name     string // of the one that is changed; empty: a new one
 	Form     form
 	Families []eventFamily
+	Conflict []string // what somebody else changed meanwhile, in words
 }
 
 // eventFamily is a family of events to choose from.
@@ -155,13 +157,13 @@ func (e eventFamily) chosen() string {
 }
 
 func (p *Pages) webhookNew(w http.ResponseWriter, r *http.Request) {
-	p.webhookForm(w, r, http.StatusOK, "", form{Values: url.Values{"events": {string(event.MessageReceived)}}})
+	p.webhookForm(w, r, http.StatusOK, webhookFormView{Form: form{Values: url.Values{"events": {string(event.MessageReceived)}}}})
 }
 
-func (p *Pages) webhookForm(w http.ResponseWriter, r *http.Request, code int, name string, f form) {
-	v := webhookFormView{frame: p.frame(r, "New webhook"), Name: name, Form: f, Families: eventFamilies(f)}
-	if name != "" {
-		v.Title = "Change " + name
+func (p *Pages) webhookForm(w http.ResponseWriter, r *http.Request, code int, v webhookFormView) {
+	v.frame, v.Families = p.frame(r, "New webhook"), eventFamilies(v.Form)
+	if v.Name != "" {
+		v.Title = "Change " + v.Name
 	}
 	v.Section = "/webhooks"
 	p.show(w, r, code, webhookFormPage(v))
@@ -201,10 +203,32 @@ func (p *Pages) webhookSave(w http.ResponseWriter, r *http.Request, name string)
 		p.fail(w, r, err)
 		return
 	}
-	h, generated, err := p.Webhooks.Save(r.Context(), by(r), webhookInput(f, name))
+	in := webhookInput(f, name)
+	d, err := p.Webhooks.Check(r.Context(), by(r), in)
+	if err == nil && name != "" {
+		// Looked at after the check: what is stored over is what is compared, or older.
+		present, err := p.Webhooks.Get(r.Context(), name)
+		if err != nil {
+			p.fail(w, r, err)
+			return
+		}
+		if now := webhookValues(present); f.value("version") != now.Get("version") {
+			wanted := webhookValues(webhook.Webhook{URL: in.URL, Events: in.Events, Mailboxes: in.Mailboxes, CAPEM: in.CAPEM})
+			if conflict := differing(now, wanted); len(conflict) > 0 {
+				f.Values.Set("version", now.Get("version"))
+				p.webhookForm(w, r, http.StatusConflict, webhookFormView{Name: name, Form: f, Conflict: conflict})
+				return
+			}
+		}
+	}
+	var h webhook.Webhook
+	var generated seal.Secret
+	if err == nil {
+		h, generated, err = d.Save(r.Context())
+	}
 	switch {
 	case err != nil && mayShowAgain(err):
-		p.webhookForm(w, r, status(fault.Of(err)), name, f.refused(err))
+		p.webhookForm(w, r, status(fault.Of(err)), webhookFormView{Name: name, Form: f.refused(err)})
 	case err != nil:
 		p.fail(w, r, err)
 	case generated.IsZero():
@@ -224,11 +248,18 @@ func (p *Pages) webhookChangeShow(w http.ResponseWriter, r *http.Request) {
 		p.fail(w, r, err)
 		return
 	}
-	values := url.Values{"url": {h.URL}, "mailboxes": {strings.Join(h.Mailboxes, "\n")}, "ca_pem": {h.CAPEM}}
-	for _, e := range h.Events {
-		values.Add("events", string(e))
+	p.webhookForm(w, r, http.StatusOK, webhookFormView{Name: h.Name, Form: form{Values: webhookValues(h)}})
+}
+
+// webhookValues is a webhook as the form holds it.
+func webhookValues(h webhook.Webhook) url.Values {
+	v := url.Values{
+		"url": {h.URL}, "mailboxes": {strings.Join(h.Mailboxes, "\n")}, "ca_pem": {h.CAPEM}, "version": {strconv.FormatInt(h.Version, 10)},
 	}
-	p.webhookForm(w, r, http.StatusOK, h.Name, form{Values: values})
+	for _, e := range h.Events {
+		v.Add("events", string(e))
+	}
+	return v
 }
 
 func (p *Pages) webhookRemove(w http.ResponseWriter, r *http.Request) {
