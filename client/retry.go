@@ -60,9 +60,10 @@ func (c *Client) patiently(ctx context.Context, in call) (*http.Response, error)
 	}
 }
 
-// comesBack reports whether the server named a moment to ask again, soon.
+// comesBack reports whether the server named a moment to ask again, soon. A problem
+// with changes is never repeated: what they show once would be lost with it.
 func comesBack(p *Problem) bool {
-	if p.RetryAfter <= 0 || p.RetryAfter > longestWait {
+	if len(p.Changes) > 0 || p.RetryAfter <= 0 || p.RetryAfter > longestWait {
 		return false
 	}
 	return p.Status == http.StatusTooManyRequests || p.Status == http.StatusServiceUnavailable || p.ID() == "idempotency.running"

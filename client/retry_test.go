@@ -47,6 +47,12 @@ func later(status int, seconds, id string) *http.Response {
 	return &http.Response{StatusCode: status, Status: http.StatusText(status), Header: h, Body: io.NopCloser(strings.NewReader(`{"type":"urn:mailgrant:problem:` + id + `","detail":"Later."}`))}
 }
 
+func partly() *http.Response {
+	r := later(503, "1", "x")
+	r.Body = io.NopCloser(strings.NewReader(`{"type":"urn:mailgrant:problem:x","detail":"Later.","changes":[{"kind":"app","name":"a","action":"created","api_key":"mgk_made"}]}`))
+	return r
+}
+
 func fine() *http.Response {
 	return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(bytes.NewReader([]byte(`{"id":"1","url":"u"}`)))}
 }
@@ -81,6 +87,7 @@ func TestRetries(t *testing.T) {
 		{"nor where it names one far away", read, "", []*http.Response{later(429, "3600", "x")}, 0, 0, 1, false},
 		{"nor after another refusal", read, "", []*http.Response{later(409, "1", "x")}, 0, 0, 1, false},
 		{"nor where the caller wants none", read, "", []*http.Response{later(429, "1", "x")}, -1, 0, 1, false},
+		{"nor where something was done that is shown once", link, "k1", []*http.Response{partly()}, 0, 0, 1, false},
 		{"what creates is not repeated", link, "", []*http.Response{later(503, "1", "x")}, 0, 0, 1, false},
 		{"unless it has a key", link, "k1", []*http.Response{later(503, "1", "x"), fine()}, 0, time.Second, 2, true},
 		{"and then waits for its first sending", link, "k1", []*http.Response{later(409, "2", "idempotency.running"), fine()}, 0, 2 * time.Second, 2, true},

@@ -53,8 +53,8 @@ type ApplyRequest struct {
 	Body   Document
 }
 
-// maxDocument bounds a document: a file of 1 MiB, with the certificates that it
-// names and in JSON's longer form.
+// maxDocument bounds a document; a file of resources may be as long. That is some
+// 30,000 plain mailboxes.
 const maxDocument = 8 << 20
 
 func (a *API) declared() {

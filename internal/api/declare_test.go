@@ -183,3 +183,25 @@ func TestApply_SaysWhatWasDoneWhenItStopsMidway(t *testing.T) {
 		t.Errorf("the second time: %s", got)
 	}
 }
+
+// As many mailboxes as a house has pass the door; no other operation takes as much.
+func TestApply_TakesTenThousandMailboxes(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	s.furnish(t)
+	provider := s.mailbox(directory.StoryDesk)["provider"]
+	all := make([]object, 0, 10_001)
+	for i := range 10_000 {
+		all = append(all, object{
+			"address": fmt.Sprintf("user%05d@vbcpn.onmicrosoft.com", i), "provider": provider, "grant_type": "authorization_code", "profile": "", "acts_as": "owner", "from": "",
+			"receive": object{"protocol": "imap", "folders": []string{"INBOX"}, "mode": "push"}, "send": object{"protocol": "smtp"}, "after_receive": "keep",
+		})
+	}
+	all = append(all, object{"address": "not an address"}) // so that nothing has to be written
+	p := s.do(t, s.key, "POST", "/v1/apply?dry_run=true", object{"mailboxes": all})
+	if !strings.Contains(p.body, `"mailboxes[10000].address"`) || strings.Contains(p.body, `"mailboxes[9999]`) {
+		t.Errorf("%d %.500s", p.status, p.body)
+	}
+	dense := "[" + strings.Repeat("1,", 4<<20-2) + "1]"
+	s.do(t, s.key, "POST", "/v1/apply", json.RawMessage(dense)).refused(t, 400, "api.invalid_request")
+}

@@ -14,7 +14,7 @@ import (
 	"github.com/mailgrant/mailgrant/internal/cli/resources"
 )
 
-// man writes the manual pages, which packages install.
+// man writes the manual pages.
 func (s *shell) man() *cobra.Command {
 	var markdown bool
 	c := &cobra.Command{
@@ -92,7 +92,7 @@ func surroundings() []option {
 // markdownPage is the reference of the command line.
 func markdownPage(root *cobra.Command) string {
 	var b strings.Builder
-	b.WriteString("# The command line\n\nMade from the commands themselves by `make generate`. Every command says the same with `--help`; manual pages come with the packages.\n\n")
+	b.WriteString("# The command line\n\nMade from the commands themselves by `make generate`. Every command says the same with `--help`; `mailgrant man FOLDER` writes the manual pages.\n\n")
 	fmt.Fprintf(&b, "Exit codes: %s `mailgrant diff` follows diff(1): 1 says that there is a difference, 2 that it cannot be said.\n\n", exitCodes)
 	b.WriteString("Environment:\n\n")
 	for _, o := range surroundings() {

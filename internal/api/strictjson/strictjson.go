@@ -15,8 +15,15 @@ import (
 // Bounds of what is read at all.
 const (
 	Deepest    = 32     // objects and lists within one another
-	MostValues = 20_000 // members and items of one document
+	// FewValues are the members and items that any document may have, however short
+	// they are; see MostValues.
+	FewValues = 20_000
 )
+
+// MostValues is how many members and items a document of this size may have: one in
+// eight bytes is more than any resource needs. So an operation's bound of its body
+// bounds them too: the 8 MiB of apply are a million.
+func MostValues(size int) int { return max(FewValues, size/8) }
 
 // Check refuses such a document, in words that repeat none of it.
 func Check(b []byte) error {
@@ -42,8 +49,8 @@ func Check(b []byte) error {
 			}
 			names = names[:len(names)-1]
 		case ',':
-			if values++; values > MostValues {
-				return fmt.Errorf("the document has more than %d values", MostValues)
+			if values++; values > MostValues(len(b)) {
+				return fmt.Errorf("the document has more than %d values", MostValues(len(b)))
 			}
 		case '"':
 			end := endOfText(b, i)

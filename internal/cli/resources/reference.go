@@ -22,7 +22,7 @@ Made from the list in the code by ` + "`make generate`" + `. A resource file say
   at the file's folder. A client secret is bound to the issuer, client id and endpoints that it was given for: where one of these changes it is
   asked for again.
 - What is left out has its default; a setting without a value, and an empty list below the top, are refused. Anchors, aliases and tags are not taken.
-- A file has at most 1 MiB.
+- A file has at most 8 MiB.
 
 `)
 	needed := map[string]bool{}

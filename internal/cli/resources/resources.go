@@ -22,8 +22,8 @@ import (
 	"github.com/mailgrant/mailgrant/client"
 )
 
-// MaxSize bounds a file.
-const MaxSize = 1 << 20
+// MaxSize bounds a file: the server takes a document of as much.
+const MaxSize = 8 << 20
 
 // Sources are where what a file names is fetched from. Paths are those of the
 // file, as they stand there.

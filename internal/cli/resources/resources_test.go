@@ -232,3 +232,25 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+// What export writes of many mailboxes, apply reads.
+func TestRead_TenThousandMailboxes(t *testing.T) {
+	t.Parallel()
+	d := client.Document{}
+	for i := range 10_000 {
+		d.Mailboxes = append(d.Mailboxes, client.Mailbox{
+			Address: fmt.Sprintf("user%05d@example.org", i), Provider: "contoso", GrantType: "authorization_code", ActsAs: "owner",
+			Receive: &client.Receive{Protocol: "imap", Folders: []string{"INBOX"}, Mode: "push"}, Send: &client.Send{Protocol: "smtp"}, AfterReceive: "keep",
+		})
+	}
+	written, err := resources.Write(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(written) < 2<<20 || len(written) > resources.MaxSize {
+		t.Fatalf("the file has %d bytes", len(written))
+	}
+	if back := read(t, string(written)); len(back.Mailboxes) != 10_000 || !cmp.Equal(back.Mailboxes[9_999], d.Mailboxes[9_999]) {
+		t.Errorf("%d came back, at last %+v", len(back.Mailboxes), back.Mailboxes[len(back.Mailboxes)-1])
+	}
+}
