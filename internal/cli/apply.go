@@ -75,7 +75,7 @@ they are fetched where this command runs; a path begins at the file's folder.`,
 
 // confirmPrune names what would be deleted, and asks.
 func (s *shell) confirmPrune(cmd *cobra.Command, c *client.Client, f *resources.File, file string, yes bool) error {
-	if yes || !s.inTerminal || !s.errTerminal {
+	if yes {
 		return nil
 	}
 	a, err := c.Apply(cmd.Context(), f.Document, client.ApplyOptions{DryRun: true, Prune: true})

@@ -182,7 +182,10 @@ func TestApply_ChangesWhatDiffers(t *testing.T) {
 	if out := h.must(t, "apply", "-f", file); !strings.Contains(out, "1 created.") {
 		t.Errorf("without --prune:\n%s", out)
 	}
-	out = h.must(t, "apply", "-f", file, "--prune", "--json")
+	if code, _, errs := h.run(t, "apply", "-f", file, "--prune"); code != 2 || !strings.Contains(errs, "Give --yes") {
+		t.Errorf("without --yes: exit code %d\n%s", code, errs)
+	}
+	out = h.must(t, "apply", "-f", file, "--prune", "--yes", "--json")
 	for _, want := range []string{`"printer-2nd-floor"`, `"desk"`, `"deleted"`} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%s is missing in:\n%s", want, out)

@@ -162,11 +162,14 @@ func cause(err error) error {
 	return err
 }
 
-// confirm asks before something that cannot be undone. Only a person at a
-// terminal is asked.
+// confirm asks before something that cannot be undone. Where nobody can be asked,
+// --yes has to say that it is meant.
 func (s *shell) confirm(yes bool, question string) error {
-	if yes || !s.inTerminal || !s.errTerminal {
+	if yes {
 		return nil
+	}
+	if !s.inTerminal || !s.errTerminal {
+		return missing("yes", "this cannot be undone, and there is no terminal to ask at. Give --yes to do it without being asked.")
 	}
 	_, _ = fmt.Fprintf(s.err, "%s [y/N] ", question)
 	var answer string
@@ -179,5 +182,5 @@ func (s *shell) confirm(yes bool, question string) error {
 }
 
 func addYes(c *cobra.Command, yes *bool) {
-	c.Flags().BoolVarP(yes, "yes", "y", false, "do not ask back")
+	c.Flags().BoolVarP(yes, "yes", "y", false, "do not ask back; needed where there is no terminal")
 }

@@ -222,9 +222,12 @@ func TestProblems_AreToldWithTheRemedy(t *testing.T) {
 	}
 }
 
-func TestConfirm_IsNotAskedOfAScript(t *testing.T) {
+func TestConfirm_AScriptHasToSayYes(t *testing.T) {
 	s := serverThat(t, map[string][]string{"DELETE /v1/providers/contoso": {`{}`}})
-	if code, stdout, _ := run(t.Context(), s, "n\n", "provider", "delete", "contoso"); code != 0 || !strings.Contains(stdout, "was removed") {
+	if code, _, stderr := run(t.Context(), s, "y\n", "provider", "delete", "contoso"); code != 2 || !strings.Contains(stderr, "Give --yes") || s.asked["DELETE /v1/providers/contoso"] > 0 {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+	if code, stdout, _ := run(t.Context(), s, "n\n", "provider", "delete", "contoso", "--yes"); code != 0 || !strings.Contains(stdout, "was removed") {
 		t.Errorf("exit code %d: %s", code, stdout)
 	}
 }
