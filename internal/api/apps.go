@@ -66,7 +66,7 @@ func (a *API) apps() {
 		}
 		k, secret, err := a.Access.CreateAPIKey(ctx, caller(ctx).Actor, in.Body.request())
 		return &Out[App]{appOut(k, secret)}, err
-	}, answers(http.StatusCreated))
+	}, creating(http.StatusCreated))
 	register(a, "get-app", http.MethodGet, "/v1/apps/{name}", "Show a program and what it may do", tag, func(ctx context.Context, in *ByName) (*Out[App], error) {
 		if err := manage(ctx); err != nil {
 			return nil, err
@@ -103,7 +103,7 @@ func (a *API) apps() {
 		}
 		k, secret, err := a.Access.RenewAPIKey(ctx, caller(ctx).Actor, in.Name, ends)
 		return &Out[App]{appOut(k, secret)}, err
-	}, answers(http.StatusCreated))
+	}, creating(http.StatusCreated))
 	register(a, "delete-app", http.MethodDelete, "/v1/apps/{name}", "Remove a program; its API key stops at once", tag, func(ctx context.Context, in *ByName) (*Empty, error) {
 		if err := manage(ctx); err != nil {
 			return nil, err

@@ -53,7 +53,11 @@ func (a *API) authorizations() {
 			}
 			var o connect.LinkOptions
 			if in.Body != nil {
-				o.AllowSubject = in.Body.AllowSubject
+				if o.AllowSubject = in.Body.AllowSubject; o.AllowSubject != "" {
+					if err := everywhere(caller(ctx)); err != nil {
+						return nil, err
+					}
+				}
 				if in.Body.ExpiresIn != "" {
 					if o.Life, err = time.ParseDuration(in.Body.ExpiresIn); err != nil {
 						return nil, &fault.Error{
@@ -65,7 +69,7 @@ func (a *API) authorizations() {
 			}
 			b, err := a.Connect.Links.Begin(ctx, m.Address, o, caller(ctx).Actor)
 			return &Out[NewLink]{NewLink{ID: b.ID, URL: b.URL.Reveal(), ExpiresAt: b.ExpiresAt}}, err
-		}, answers(http.StatusCreated))
+		}, creating(http.StatusCreated))
 	register(a, "get-authorization", http.MethodGet, "/v1/mailboxes/{address}/authorizations/{id}", "Where an authorization link stands", tag,
 		func(ctx context.Context, in *ByLink) (*Out[LinkState], error) {
 			l, err := a.link(ctx, in, access.Read)

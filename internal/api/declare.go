@@ -49,7 +49,7 @@ type AppliedChange struct {
 type ApplyRequest struct {
 	DryRun bool   `query:"dry_run" doc:"Check everything and say what would be done; change nothing."`
 	Prune  bool   `query:"prune" doc:"Delete what is stored and missing from a list that the document has."`
-	Accept string `header:"Accept" hidden:"true"`
+	Accept string `header:"Accept" hidden:"true" json:"-"`
 	Body   Document
 }
 
@@ -60,7 +60,7 @@ const maxDocument = 8 << 20
 func (a *API) declared() {
 	const tag = "Declarative"
 	register(a, "apply", http.MethodPost, "/v1/apply", "Make the resources what a document says; one mistake in it changes nothing", tag, a.apply, produces[Applied](a, eventStream),
-		func(op *huma.Operation) { op.MaxBodyBytes = maxDocument })
+		creating(http.StatusOK), func(op *huma.Operation) { op.MaxBodyBytes = maxDocument })
 	register(a, "export", http.MethodGet, "/v1/export", "Every resource as a document that apply takes, without secrets", tag, a.export)
 }
 
@@ -75,25 +75,56 @@ func (a *API) apply(ctx context.Context, in *ApplyRequest) (*huma.StreamResponse
 	if err := everywhere(caller(ctx)); err != nil {
 		return nil, err
 	}
-	plan, err := declare.Check(ctx, a.sections(in.Body, in.Prune, caller(ctx).Actor), declare.Options{DryRun: in.DryRun, Prune: in.Prune})
-	if err != nil {
-		return nil, err
-	}
 	return &huma.StreamResponse{Body: func(c huma.Context) {
-		out := newTeller(c, wantsStream(in.Accept))
-		done := 0
-		changes, err := plan.Carry(c.Context(), func(change declare.Change) {
-			done++
-			out.tell("change", Progress{Done: done, Of: plan.Steps(), Change: changeOut(change)})
-		})
-		if stopped, ok := errors.AsType[*declare.Stopped](err); ok {
+		var out *teller
+		carry := func(ctx context.Context) (done Applied, err error) {
+			plan, err := declare.Check(ctx, a.sections(in.Body, in.Prune, caller(ctx).Actor), declare.Options{DryRun: in.DryRun, Prune: in.Prune})
+			if err != nil {
+				return done, err
+			}
+			out = newTeller(c, wantsStream(in.Accept))
+			step := 0
+			changes, err := plan.Carry(ctx, func(change declare.Change) {
+				step++
+				out.tell("change", Progress{Done: step, Of: plan.Steps(), Change: changeOut(change)})
+			})
+			return Applied{DryRun: in.DryRun, Changes: changesOut(changes)}, err
+		}
+		done, err := a.applyOnce(c.Context(), in, carry)
+		stopped, midway := errors.AsType[*declare.Stopped](err)
+		switch {
+		case err != nil && out == nil:
+			a.refuse(c, withoutValues(err, bodyOf(in)))
+			return
+		case err != nil:
 			p := a.problem(c.Context(), withoutValues(err, bodyOf(in)))
-			p.Changes = changesOut(stopped.Done)
+			if midway {
+				p.Changes = changesOut(stopped.Done)
+			}
 			out.refuse(p)
 			return
+		case out == nil: // the answer was kept
+			out = newTeller(c, wantsStream(in.Accept))
 		}
-		out.end(Applied{DryRun: in.DryRun, Changes: changesOut(changes)})
+		out.end(done)
 	}}, nil
+}
+
+// applyOnce carries a document out, or gives what came of it under the same
+// Idempotency-Key before.
+func (a *API) applyOnce(ctx context.Context, in *ApplyRequest, carry func(context.Context) (Applied, error)) (done Applied, err error) {
+	c, _ := ctx.Value(onceKey{}).(onceCall)
+	if !c.given {
+		return carry(ctx)
+	}
+	kept, err := a.keep(ctx, c, in, http.StatusOK, func(ctx context.Context) (reflect.Value, error) {
+		done, err = carry(ctx)
+		return reflect.ValueOf(done), err
+	})
+	if err == nil && kept != nil {
+		err = json.Unmarshal(kept, &done)
+	}
+	return done, err
 }
 
 // teller answers with one document at the end, or with a stream of what is done.

@@ -197,7 +197,7 @@ func TestApply_TakesTenThousandMailboxes(t *testing.T) {
 			"receive": object{"protocol": "imap", "folders": []string{"INBOX"}, "mode": "push"}, "send": object{"protocol": "smtp"}, "after_receive": "keep",
 		})
 	}
-	all = append(all, object{"address": "not an address"}) // so that nothing has to be written
+	all = append(all, object{"address": "not an address", "provider": provider}) // so that nothing has to be written
 	p := s.do(t, s.key, "POST", "/v1/apply?dry_run=true", object{"mailboxes": all})
 	if !strings.Contains(p.body, `"mailboxes[10000].address"`) || strings.Contains(p.body, `"mailboxes[9999]`) {
 		t.Errorf("%d %.500s", p.status, p.body)

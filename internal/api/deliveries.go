@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
+
 	"github.com/mailgrant/mailgrant/internal/access"
 	"github.com/mailgrant/mailgrant/internal/event"
 	"github.com/mailgrant/mailgrant/internal/fault"
@@ -113,18 +115,18 @@ func (a *API) deliveryWhole(r webhook.Recorded) (*Out[DeliveryWhole], error) {
 }
 
 // managed registers an operation on webhooks for callers that manage everything.
-func managed[I, O any](a *API, id, method, path, summary string, h func(context.Context, *I) (*O, error), status int) {
+func managed[I, O any](a *API, id, method, path, summary string, h func(context.Context, *I) (*O, error), with func(*huma.Operation)) {
 	register(a, id, method, path, summary, "Webhooks", func(ctx context.Context, in *I) (*O, error) {
 		if err := everywhere(caller(ctx)); err != nil {
 			return nil, err
 		}
 		return h(ctx, in)
-	}, answers(status))
+	}, with)
 }
 
 func (a *API) deliveries() {
 	const one = "/v1/webhooks/{name}"
-	managed(a, "list-deliveries", http.MethodGet, one+"/deliveries", "List the deliveries of a webhook, newest first", a.listDeliveries, http.StatusOK)
+	managed(a, "list-deliveries", http.MethodGet, one+"/deliveries", "List the deliveries of a webhook, newest first", a.listDeliveries, answers(http.StatusOK))
 	managed(a, "get-delivery", http.MethodGet, one+"/deliveries/{id}", "Show a delivery: what is sent, every attempt and its answer",
 		func(ctx context.Context, in *ByDelivery) (*Out[DeliveryWhole], error) {
 			r, err := a.Webhooks.Delivery(ctx, in.Name, in.ID)
@@ -132,29 +134,29 @@ func (a *API) deliveries() {
 				return nil, err
 			}
 			return a.deliveryWhole(r)
-		}, http.StatusOK)
+		}, answers(http.StatusOK))
 	managed(a, "replay-delivery", http.MethodPost, one+"/deliveries/{id}/replay", "Make a delivery again, as the next of its mailbox; one that waits is tried at once",
 		func(ctx context.Context, in *ByDelivery) (*Out[Delivery], error) {
 			r, err := a.Webhooks.Replay(ctx, caller(ctx).Actor, in.Name, in.ID)
 			return &Out[Delivery]{deliveryOut(r)}, err
-		}, http.StatusOK)
-	managed(a, "replay-webhook", http.MethodPost, one+"/replay", "Make every parked delivery of a webhook again, in order", a.replayWebhook, http.StatusOK)
+		}, answers(http.StatusOK))
+	managed(a, "replay-webhook", http.MethodPost, one+"/replay", "Make every parked delivery of a webhook again, in order", a.replayWebhook, answers(http.StatusOK))
 	managed(a, "enable-webhook", http.MethodPost, one+"/enable", "Switch a webhook on; what waits for it is tried at once",
 		func(ctx context.Context, in *ByName) (*Out[Webhook], error) {
 			w, err := a.Webhooks.Enable(ctx, caller(ctx).Actor, in.Name)
 			return a.webhookNow(ctx, w, seal.Secret{}, err)
-		}, http.StatusOK)
+		}, answers(http.StatusOK))
 	managed(a, "disable-webhook", http.MethodPost, one+"/disable", "Switch a webhook off; what waits for it stays, and nothing more is queued",
 		func(ctx context.Context, in *ByName) (*Out[Webhook], error) {
 			w, err := a.Webhooks.Disable(ctx, caller(ctx).Actor, in.Name)
 			return a.webhookNow(ctx, w, seal.Secret{}, err)
-		}, http.StatusOK)
+		}, answers(http.StatusOK))
 	managed(a, "test-webhook", http.MethodPost, one+"/test", "Post a signed webhook.ping to the receiver now and say what it answered",
 		func(ctx context.Context, in *ByName) (*Out[Tested], error) {
 			p, err := a.Webhooks.Ping(ctx, caller(ctx).Actor, in.Name)
 			return &Out[Tested]{Tested{Delivered: p.Delivered, ID: p.ID, Body: p.Body, DeliveryAttempt: attemptOut(p.Try)}}, err
-		}, http.StatusOK)
-	managed(a, "rotate-webhook-secret", http.MethodPost, one+"/secret", "Give a webhook a new signing secret; a generated one is shown this once", a.rotateSecret, http.StatusCreated)
+		}, answers(http.StatusOK))
+	managed(a, "rotate-webhook-secret", http.MethodPost, one+"/secret", "Give a webhook a new signing secret; a generated one is shown this once", a.rotateSecret, creating(http.StatusCreated))
 }
 
 func (a *API) listDeliveries(ctx context.Context, in *DeliveryQuery) (*Out[Page[Delivery]], error) {

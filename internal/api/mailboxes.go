@@ -154,13 +154,22 @@ func (a *API) mailboxes() {
 			return nil, err
 		}
 		s.Present = present
-		saved, _, err := a.Connect.Mailboxes.Save(ctx, s, caller(ctx).Actor)
+		d, err := a.Connect.Mailboxes.Check(ctx, s, caller(ctx).Actor)
+		if err != nil {
+			return nil, err
+		}
+		if d.Suspends != "" || d.Loosens {
+			if err := everywhere(caller(ctx)); err != nil {
+				return nil, err
+			}
+		}
+		saved, _, err := d.Save(ctx)
 		return &Out[Mailbox]{mailboxOut(saved)}, err
 	}
 	register(a, "list-mailboxes", http.MethodGet, "/v1/mailboxes", "List mailboxes with their state", tag, a.listMailboxes)
 	register(a, "create-mailbox", http.MethodPost, "/v1/mailboxes", "Add a mailbox", tag, func(ctx context.Context, in *struct{ Body Mailbox }) (*Out[Mailbox], error) {
 		return save(ctx, in.Body, "", connect.OnlyCreate)
-	}, answers(http.StatusCreated))
+	}, creating(http.StatusCreated))
 	register(a, "get-mailbox", http.MethodGet, "/v1/mailboxes/{address}", "Show a mailbox", tag, func(ctx context.Context, in *ByAddress) (*Out[Mailbox], error) {
 		m, err := a.find(ctx, in.Address, access.Read)
 		if err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"reflect"
 	"strings"
 
@@ -23,12 +22,19 @@ const (
 	replayedHeader = "Idempotency-Replayed"
 )
 
-// creates reports whether an operation creates something: that is what its
-// answer says, 201 Created or 202 Accepted. Each such POST takes an
-// Idempotency-Key; nobody has to remember to say so.
-func creates(op *huma.Operation) bool {
-	return op.Method == http.MethodPost && (op.DefaultStatus == http.StatusCreated || op.DefaultStatus == http.StatusAccepted)
+// creatingMark is where an operation's metadata says that it creates something.
+const creatingMark = "creating"
+
+// creating registers an operation that creates something, with the status of its
+// answer: it takes an Idempotency-Key.
+func creating(status int) func(*huma.Operation) {
+	return func(op *huma.Operation) {
+		op.DefaultStatus, op.Metadata = status, map[string]any{creatingMark: true}
+	}
 }
+
+// creates reports whether an operation was registered as one that creates.
+func creates(op *huma.Operation) bool { return op.Metadata[creatingMark] != nil }
 
 // onceKey carries what a creating operation has to know of its call.
 type onceKey struct{}
@@ -58,10 +64,11 @@ func markReplayed(ctx context.Context) {
 }
 
 // once runs an operation, or gives the answer that it gave before under the
-// same key. An operation that takes the key itself is left alone.
+// same key. An operation that takes the key itself, or writes its answer itself,
+// is left alone.
 func once[I, O any](a *API, op *huma.Operation, h func(context.Context, *I) (*O, error)) func(context.Context, *I) (*O, error) {
 	_, itself := typeOf[I]().FieldByName("IdempotencyKey")
-	if !creates(op) || itself {
+	if !creates(op) || itself || typeOf[O]() == typeOf[huma.StreamResponse]() {
 		return h
 	}
 	return func(ctx context.Context, in *I) (*O, error) {
@@ -69,30 +76,48 @@ func once[I, O any](a *API, op *huma.Operation, h func(context.Context, *I) (*O,
 		if !c.given {
 			return h(ctx, in)
 		}
-		request, err := json.Marshal(in)
-		if err != nil {
-			return nil, fmt.Errorf("write the request down: %w", err)
-		}
 		var out *O
-		call := idempotency.Call{Caller: callerName(ctx), Path: c.path, Key: c.key, Request: request}
-		answer, replayed, err := a.Calls.Do(ctx, call, func(ctx context.Context) (idempotency.Answer, error) {
+		kept, err := a.keep(ctx, c, in, op.DefaultStatus, func(ctx context.Context) (reflect.Value, error) {
 			var err error
 			if out, err = h(ctx, in); err != nil {
-				return idempotency.Answer{}, err
+				return reflect.Value{}, err
 			}
-			body, err := json.Marshal(withoutOnce(bodyOf(out)).Interface())
-			return idempotency.Answer{Status: op.DefaultStatus, Body: body}, err
+			return bodyOf(out), nil
 		})
-		if err != nil || !replayed {
+		if err != nil || kept == nil {
 			return out, err
 		}
 		out = new(O)
-		if err := json.Unmarshal(answer.Body, bodyOf(out).Addr().Interface()); err != nil {
+		if err := json.Unmarshal(kept, bodyOf(out).Addr().Interface()); err != nil {
 			return nil, fmt.Errorf("read the answer that was kept: %w", err)
 		}
-		c.replayed()
 		return out, nil
 	}
+}
+
+// keep runs a call whose answer is kept under its key; of one that ran before it
+// gives the answer that was kept. What the caller may do belongs to the request: a
+// replay asks nothing, so the answer is only for who may still do the same.
+func (a *API) keep(ctx context.Context, c onceCall, in any, status int, run func(context.Context) (body reflect.Value, err error)) (kept []byte, err error) {
+	by := caller(ctx)
+	request, err := json.Marshal([]any{in, by.May, by.Mailboxes, by.All})
+	if err != nil {
+		return nil, fmt.Errorf("write the request down: %w", err)
+	}
+	call := idempotency.Call{Caller: callerName(ctx), Path: c.path, Key: c.key, Request: request}
+	answer, replayed, err := a.Calls.Do(ctx, call, func(ctx context.Context) (idempotency.Answer, error) {
+		body, err := run(ctx)
+		if err != nil {
+			return idempotency.Answer{}, err
+		}
+		clean, err := json.Marshal(withoutOnce(body).Interface())
+		return idempotency.Answer{Status: status, Body: clean}, err
+	})
+	if err != nil || !replayed {
+		return nil, err
+	}
+	c.replayed()
+	return answer.Body, nil
 }
 
 // withoutOnce is a copy of an answer without the members that are tagged

@@ -30,6 +30,7 @@ func (s *server) creating(n int) map[string]object {
 		"create-operator":      {"name": fmt.Sprint("operator", n)},
 
 		"create-operator-setup-link": nil,
+		"apply":                      {"apps": []object{{"name": "applied-" + name, "may": []string{"read"}}}},
 		"send-submission-again":      nil,
 		"rotate-webhook-secret":      {"overlap": fmt.Sprintf("%dh", 1+n%24)},
 	}
@@ -136,4 +137,20 @@ func (s *server) onceOnly(t *testing.T, o operation, first, second object, other
 	if a := post(s.key, o.id+"-refused", object{"no_such_member": 1}); a.status < 400 || a.header.Get("Idempotency-Replayed") != "" {
 		t.Errorf("a refusal came back as %d", a.status)
 	}
+}
+
+// A key whose rights changed does not get what it was answered before.
+func TestIdempotencyKey_BelongsToTheRightsOfItsCaller(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	key := s.newKey(t, "operate", []access.Right{access.Read, access.Manage})
+	document := object{"name": "made", "may": []string{"read"}}
+	if a := s.do(t, key, "POST", "/v1/apps", document, "Idempotency-Key", "k"); a.status != 201 {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	if a := s.do(t, s.key, "PUT", "/v1/apps/operate", object{"may": []string{"read"}}); a.status != 200 {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	s.do(t, key, "POST", "/v1/apps", document, "Idempotency-Key", "k").refused(t, 422, "idempotency.key_reused")
+	s.do(t, key, "POST", "/v1/apps", document, "Idempotency-Key", "l").refused(t, 403, "access.forbidden")
 }

@@ -88,7 +88,7 @@ func operationsOf(t testing.TB, document []byte) []operation {
 					op.success = n
 				}
 			}
-			op.creates = op.method == "POST" && (op.success == 201 || op.success == 202)
+			op.creates = op.method == "POST" && (op.success == 201 || op.success == 202 || op.id == "apply")
 			op.body = len(o.RequestBody.Content) > 0
 			for _, p := range o.Parameters {
 				op.parameters = append(op.parameters, p.Name)

@@ -79,7 +79,7 @@ func (a *API) operators() {
 		out, l := a.operatorOut(o), a.setupLink(secret, o.LinkEnds)
 		out.SetupLink = &l
 		return &Out[Operator]{out}, nil
-	}, answers(http.StatusCreated))
+	}, creating(http.StatusCreated))
 	register(a, "get-operator", http.MethodGet, "/v1/operators/{name}", "Show an operator (socket only)", tag, func(ctx context.Context, in *ByOperator) (*Out[Operator], error) {
 		if err := people(ctx); err != nil {
 			return nil, err
@@ -104,14 +104,14 @@ func (a *API) setupLinks(tag string) {
 		}
 		secret, until, err := a.Access.IssueSetup(ctx, caller(ctx).Actor)
 		return &Out[SetupLink]{a.setupLink(secret, until)}, err
-	}, answers(http.StatusCreated))
+	}, creating(http.StatusCreated))
 	register(a, "create-operator-setup-link", http.MethodPost, "/v1/operators/{name}/setup", "Make a new one-time set-up link for an operator; an earlier one stops working (socket only)", tag, func(ctx context.Context, in *ByOperator) (*Out[SetupLink], error) {
 		if err := people(ctx); err != nil {
 			return nil, err
 		}
 		secret, until, err := a.Access.IssueSetupFor(ctx, caller(ctx).Actor, in.Name)
 		return &Out[SetupLink]{a.setupLink(secret, until)}, err
-	}, answers(http.StatusCreated))
+	}, creating(http.StatusCreated))
 }
 
 func (a *API) sessions(tag string) {

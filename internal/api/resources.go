@@ -131,7 +131,7 @@ func (a *API) providers() {
 	})
 	register(a, "create-provider", http.MethodPost, "/v1/providers", "Add a provider", tag, func(ctx context.Context, in *struct{ Body Provider }) (*Out[Provider], error) {
 		return save(ctx, in.Body, connect.OnlyCreate)
-	}, answers(http.StatusCreated))
+	}, creating(http.StatusCreated))
 	register(a, "get-provider", http.MethodGet, "/v1/providers/{name}", "Show a provider", tag, func(ctx context.Context, in *ByName) (*Out[Provider], error) {
 		if err := manage(ctx); err != nil {
 			return nil, err

@@ -108,3 +108,46 @@ func (s *server) indistinguishable(t *testing.T, d described, o operation, key s
 		t.Errorf("a key of another mailbox was answered %d %s", there, said)
 	}
 }
+
+// What puts a grant in question, or lets an identity pass, is an operator's act: a
+// key for some mailboxes may do the rest there.
+func TestRights_OfAManagerOfSomeMailboxes(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	s.furnish(t, directory.StoryDesk)
+	const other = "other@vbcpn.onmicrosoft.com"
+	bound := s.newKey(t, "bound", []access.Right{access.Read, access.Manage}, directory.StoryDesk, other)
+	path := "/v1/mailboxes/" + directory.StoryDesk
+	for outcome, change := range map[string]func(object){
+		"another host":            func(m object) { m["receive"].(object)["host"] = "imap.example.org" },
+		"another address":         func(m object) { m["address"] = other },
+		"another who acts":        func(m object) { m["acts_as"] = "delegate: " + other },
+		"what cannot be verified": func(m object) { m["allow_unverifiable"] = true },
+	} {
+		t.Run(outcome, func(t *testing.T) {
+			m := s.mailbox(directory.StoryDesk)
+			change(m)
+			p := s.do(t, bound, "PUT", path, m).refused(t, 403, "access.forbidden")
+			if !strings.Contains(p.Remedy, "not bound to mailboxes") {
+				t.Errorf("%+v", p)
+			}
+		})
+	}
+	link := object{"allow_subject": "someone"}
+	s.do(t, bound, "POST", path+"/authorizations", link).refused(t, 403, "access.forbidden")
+	if a := s.do(t, bound, "POST", path+"/authorizations", object{}); a.status != 201 {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	m := s.mailbox(directory.StoryDesk)
+	m["after_receive"] = "mark_seen"
+	if a := s.do(t, bound, "PUT", path, m); a.status != 200 {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	m["allow_unverifiable"] = true
+	if a := s.do(t, s.key, "PUT", path, m); a.status != 200 {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	if a := s.do(t, bound, "PUT", path, m); a.status != 200 {
+		t.Errorf("what was allowed before: %d %s", a.status, a.body)
+	}
+}

@@ -75,7 +75,7 @@ type SubmissionQuery struct {
 
 func (a *API) submissions() {
 	const out = "Submissions"
-	register(a, "create-submission", http.MethodPost, "/v1/submissions", "Hand over a message for sending: JSON or message/rfc822", out, a.submit, answers(http.StatusAccepted), func(o *huma.Operation) {
+	register(a, "create-submission", http.MethodPost, "/v1/submissions", "Hand over a message for sending: JSON or message/rfc822", out, a.submit, creating(http.StatusAccepted), func(o *huma.Operation) {
 		o.MaxBodyBytes = maxMessage
 		o.BodyReadTimeout = 10 * a.BodyTime
 		schema := a.huma.OpenAPI().Components.Schemas.Schema(typeOf[SubmissionRequest](), true, "")
@@ -97,7 +97,7 @@ func (a *API) submissions() {
 	register(a, "cancel-submission", http.MethodPost, "/v1/submissions/{id}/cancel", "Call off a waiting submission: it fails with the cause submission.cancelled", out, func(ctx context.Context, p *ByID) (*Out[Submission], error) {
 		return a.actOn(ctx, p.ID, a.Outbox.Cancel)
 	})
-	register(a, "send-submission-again", http.MethodPost, "/v1/submissions/{id}/again", "Send a failed or expired submission again, as a new one", out, a.sendAgain, answers(http.StatusAccepted))
+	register(a, "send-submission-again", http.MethodPost, "/v1/submissions/{id}/again", "Send a failed or expired submission again, as a new one", out, a.sendAgain, creating(http.StatusAccepted))
 }
 
 // submission gives one that the caller has one of these rights at.

@@ -90,7 +90,7 @@ func (a *API) webhooks() {
 	})
 	register(a, "create-webhook", http.MethodPost, "/v1/webhooks", "Add a webhook", tag, func(ctx context.Context, in *struct{ Body Webhook }) (*Out[Webhook], error) {
 		return save(ctx, in.Body, true)
-	}, answers(http.StatusCreated))
+	}, creating(http.StatusCreated))
 	register(a, "get-webhook", http.MethodGet, "/v1/webhooks/{name}", "Show a webhook", tag, func(ctx context.Context, in *ByName) (*Out[Webhook], error) {
 		if err := manage(ctx); err != nil {
 			return nil, err

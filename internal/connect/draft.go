@@ -28,7 +28,9 @@ type Draft[T any] struct {
 	// Suspends says, as half a sentence, what of the change puts grants in question:
 	// they are suspended until they are verified anew. Empty: none is touched.
 	Suspends string
-	save     func(context.Context) error
+	// Loosens: an identity that nothing proves becomes good enough.
+	Loosens bool
+	save    func(context.Context) error
 	// fits asks whether the mailboxes that stay as they are can still use it.
 	fits func(ctx context.Context, changes func(address string) bool) error
 }

@@ -70,9 +70,10 @@ func (b *Mailboxes) checkAgainst(ctx context.Context, known known, in MailboxSet
 	now := b.needs.Now().UTC()
 	m.ID, m.Version, m.CreatedAt, m.UpdatedAt, m.Paused = event.NewID(), 1, now, now, false
 	d := Draft[mailbox.Mailbox]{Becomes: m, Change: Created}
+	d.Loosens = m.AllowUnknown && !old.AllowUnknown
 	if !isNew {
 		m.ID, m.Version, m.CreatedAt, m.Paused = old.ID, old.Version+1, old.CreatedAt, old.Paused
-		if d = (Draft[mailbox.Mailbox]{Becomes: m, Change: Updated, Fields: changedFields(old, m)}); len(d.Fields) == 0 {
+		if d = (Draft[mailbox.Mailbox]{Becomes: m, Change: Updated, Fields: changedFields(old, m), Loosens: d.Loosens}); len(d.Fields) == 0 {
 			return Draft[mailbox.Mailbox]{Becomes: old, Change: Unchanged}, nil
 		}
 		if d.Suspends, err = b.decisive(ctx, old, m); err != nil {
