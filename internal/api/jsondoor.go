@@ -16,12 +16,8 @@ import (
 	"github.com/mailgrant/mailgrant/internal/fault"
 )
 
-// Bounds of what is read at all; every operation's own come after them.
-const (
-	deepest    = 32      // objects and lists within one another
-	mostValues = 100_000 // members and items of one document; a resource file of 1 MiB has fewer
-	longestURL = 8 << 10
-)
+// longestURL bounds paths and queries; package strictjson bounds documents.
+const longestURL = 8 << 10
 
 // jsonFormat reads bodies by package strictjson first; answers are written as ever.
 func jsonFormat() map[string]huma.Format {

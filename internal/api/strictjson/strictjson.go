@@ -14,7 +14,7 @@ import (
 
 // Bounds of what is read at all.
 const (
-	Deepest    = 32     // objects and lists within one another
+	Deepest = 32 // objects and lists within one another
 	// FewValues are the members and items that any document may have, however short
 	// they are; see MostValues.
 	FewValues = 20_000
