@@ -187,6 +187,7 @@ func (s *shell) showApplied(a client.Applied, whole bool) error {
 	if whole {
 		s.say("%s", summary(a.DryRun, len(rows), count))
 	}
+	var fresh []string // mailboxes that nobody authorised yet
 	for _, c := range a.Changes {
 		if c.APIKey != "" {
 			s.say("\nThe API key of the app %s, shown this once:\n\n  %s", plain(c.Name), plain(c.APIKey))
@@ -194,8 +195,17 @@ func (s *shell) showApplied(a client.Applied, whole bool) error {
 		if c.Secret != "" {
 			s.say("\nThe signing secret of the webhook %s, shown this once:\n\n  %s", plain(c.Name), plain(c.Secret))
 		}
-		if c.Kind == "mailbox" && c.Action == "created" && !a.DryRun {
-			s.say("Let the owner of %s in: mailgrant authorize %s", plain(c.Name), plain(c.Name))
+		if c.Kind == "mailbox" && c.Action == "created" {
+			fresh = append(fresh, plain(c.Name))
+		}
+	}
+	switch {
+	case a.DryRun || len(fresh) == 0:
+	case len(fresh) > 5:
+		s.say("Let the owners of the %d new mailboxes in: mailgrant authorize ADDRESS, for each.", len(fresh))
+	default:
+		for _, address := range fresh {
+			s.say("Let the owner of %s in: mailgrant authorize %s", address, address)
 		}
 	}
 	return nil
