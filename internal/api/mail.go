@@ -45,7 +45,7 @@ func (a *API) listMessages(ctx context.Context, q *MessageQuery) (*Out[Page[fetc
 	if err != nil {
 		return nil, err
 	}
-	found, err := a.Reads.Messages(ctx, fetch.Filter{MailboxIDs: ids, Text: q.Text, Since: q.Since, Until: q.Until, Before: q.Cursor, Limit: q.limit()})
+	found, err := a.Reads.Messages(ctx, fetch.Filter{MailboxIDs: ids, Text: q.Text, Since: q.Since, Until: q.Until, Before: q.Cursor, Limit: q.limit(), Brief: true})
 	page := Page[fetch.Message]{Items: found.Messages, Next: found.Next}
 	if page.Items == nil {
 		page.Items = []fetch.Message{}

@@ -15,6 +15,7 @@ func (s *Store) Unsent(ctx context.Context, since time.Time, mailboxIDs []string
 	var c condition
 	// As the index says it, word for word.
 	c.parts = append(c.parts, "state IN ('failed', 'expired')")
+	c.parts = append(c.parts, "cause <> 'submission.cancelled'") // somebody called it off
 	c.add("settled_at >= ?", stamp(since))
 	oneOf(&c, "mailbox_id", mailboxIDs)
 	var unsent []diagnose.Unsent

@@ -42,6 +42,17 @@ func (f form) pem(name string) string {
 // checked reports whether a box was ticked or a choice with this value was made.
 func (f form) checked(name, value string) bool { return slices.Contains(f.Values[name], value) }
 
+// rows are the lines of a field, without empty ones: for names that may hold a comma.
+func (f form) rows(name string) []string {
+	var out []string
+	for row := range strings.Lines(f.Values.Get(name)) {
+		if row = strings.TrimSpace(row); row != "" {
+			out = append(out, row)
+		}
+	}
+	return out
+}
+
 // lines are the lines and comma-separated parts of a field, without empty ones.
 func (f form) lines(name string) []string {
 	var out []string

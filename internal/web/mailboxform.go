@@ -219,7 +219,7 @@ func (f form) mailboxSettings() (mailbox.Mailbox, error) {
 		return s
 	}
 	if f.checked("does", "receive") {
-		m.Receive = &mailbox.Receive{Protocol: protocol.IMAP, Folders: f.lines("receive.folders"), Mode: f.value("receive.mode"), Server: server("receive.")}
+		m.Receive = &mailbox.Receive{Protocol: protocol.IMAP, Folders: f.rows("receive.folders"), Mode: f.value("receive.mode"), Server: server("receive.")}
 		if text := f.value("receive.every"); text != "" && m.Receive.Mode == mailbox.ModePoll {
 			d, err := time.ParseDuration(text)
 			if err != nil {

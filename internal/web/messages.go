@@ -252,7 +252,8 @@ func (p *Pages) messageHTML(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Cache-Control", "no-store")
-	_, _ = io.WriteString(w, m.Parsed.HTML)
+	h.Set("X-DNS-Prefetch-Control", "off")
+	_, _ = io.WriteString(w, quiet(m.Parsed.HTML))
 }
 
 func (p *Pages) messageRaw(w http.ResponseWriter, r *http.Request) {

@@ -194,7 +194,7 @@ func matterOf(m diagnose.Matter) matterView {
 		v.Cure, v.CureURL, v.Post = "Test it", mailboxPath(m.Mailbox)+"/test", true
 	case diagnose.MatterUnsent:
 		v.SinceWord = "last"
-		v.Cure, v.CureURL = "See what was not sent", "/submissions?"+url.Values{"mailbox": {m.Mailbox}, "state": {"failed"}}.Encode()
+		v.Cure, v.CureURL = "See what was not sent", "/submissions?"+url.Values{"mailbox": {m.Mailbox}, "show": {"failed"}}.Encode()
 	case diagnose.MatterSecret:
 		v.CureURL += "#secrets"
 	}

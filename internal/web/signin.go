@@ -58,7 +58,7 @@ func (p *Pages) askToSignIn(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.Method == http.MethodGet && r.URL.Path != "/" {
-		target += "?next=" + escapeQuery(r.URL.Path)
+		target += "?next=" + escapeQuery(r.URL.RequestURI())
 	}
 	http.Redirect(w, r, target, http.StatusSeeOther)
 }

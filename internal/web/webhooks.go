@@ -171,7 +171,7 @@ func (p *Pages) webhookForm(w http.ResponseWriter, r *http.Request, code int, v 
 
 // webhookInput reads a webhook out of its form; name is the one that is changed.
 func webhookInput(f form, name string) webhook.Input {
-	in := webhook.Input{Name: name, URL: f.value("url"), Mailboxes: f.lines("mailboxes"), CAPEM: f.value("ca_pem")}
+	in := webhook.Input{Name: name, URL: f.value("url"), Mailboxes: f.lines("mailboxes"), CAPEM: f.pem("ca_pem")}
 	if name == "" {
 		in.Name, in.OnlyNew, in.Secret = f.value("name"), true, seal.NewSecret(f.value("secret"))
 	}

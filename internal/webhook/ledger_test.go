@@ -130,6 +130,10 @@ func TestRotateSecret(t *testing.T) {
 	if kept, _, err := r.Save(t.Context(), event.System(), in); err != nil || kept.PreviousSecret.IsZero() {
 		t.Errorf("got %+v, %v", kept, err)
 	}
+	// Pressed twice, nothing that a receiver may hold is lost.
+	if _, _, err := r.RotateSecret(t.Context(), event.System(), "desk", webhook.Rotation{}); !fault.Has(err, "webhook.rotating") {
+		t.Errorf("a second rotation within the overlap: %v", err)
+	}
 	r.now = r.now.Add(24 * time.Hour)
 	send()
 	if r.signedBy(t, r.key) || !r.signedBy(t, second) {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/mailgrant/mailgrant/internal/event"
+	"github.com/mailgrant/mailgrant/internal/fault"
 	"github.com/mailgrant/mailgrant/internal/seal"
 )
 
@@ -69,18 +70,27 @@ func (w *Webhooks) RotateSecret(ctx context.Context, by event.Actor, name string
 	if overlap < 0 || overlap > longestOverlap {
 		return Webhook{}, seal.Secret{}, invalid("overlap", "The previous secret cannot be kept for so long.", "Give at most 7 days (168h); 0s ends it at once.")
 	}
+	h, err := w.store.Webhook(ctx, name)
+	if err != nil {
+		return Webhook{}, seal.Secret{}, err
+	}
+	now := w.now()
+	if overlap > 0 && now.Before(h.PreviousSecretUntil) {
+		// The receiver may still check with the one before: it would be cut off.
+		return Webhook{}, seal.Secret{}, &fault.Error{
+			ID: "webhook.rotating", Kind: fault.Conflict, Field: "overlap", Who: []fault.Who{fault.Operator},
+			Text: fmt.Sprintf("The signing secret of the webhook %s was rotated already; the previous one holds until %s, and only two can hold at once.",
+				name, h.PreviousSecretUntil.UTC().Format(time.RFC1123)),
+			Remedy: "Give the receiver the secret that was shown then. If nobody has it any more, rotate with the overlap 0s: both end at once, and only the newest holds.",
+		}
+	}
 	secret, generated := r.Secret, seal.Secret{}
 	if secret.IsZero() {
-		var err error
 		if generated, err = newSigningSecret(); err != nil {
 			return Webhook{}, seal.Secret{}, err
 		}
 		secret = generated
 	} else if _, err := signingKey(secret); err != nil {
-		return Webhook{}, seal.Secret{}, err
-	}
-	h, err := w.store.Webhook(ctx, name)
-	if err != nil {
 		return Webhook{}, seal.Secret{}, err
 	}
 	present, err := w.keys.Unseal(h.Secret, secretPlace(h.ID))
@@ -89,7 +99,6 @@ func (w *Webhooks) RotateSecret(ctx context.Context, by event.Actor, name string
 	} else if present.Equal(secret) {
 		return Webhook{}, seal.Secret{}, invalid("secret", "This is the webhook's secret already.", "Give another one, or leave it out to have one generated.")
 	}
-	now := w.now()
 	next := h
 	next.PreviousSecret, next.PreviousSecretUntil = seal.Sealed{}, time.Time{}
 	text := fmt.Sprintf("The signing secret of the webhook %s was rotated; the previous one ended at once.", name)

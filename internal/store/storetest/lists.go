@@ -99,7 +99,7 @@ func eventFilters(w *world) {
 	} {
 		c.f.MailboxIDs = m
 		for _, mailboxes := range [][]string{m, {"other", "m"}, nil} {
-			if mailboxes == nil && c.f.Attention == false && c.f.Text == "" && len(c.f.Actors) == 0 {
+			if mailboxes == nil && !c.f.Attention && c.f.Text == "" && len(c.f.Actors) == 0 {
 				continue // the provider's own event is among them
 			}
 			c.f.MailboxIDs = mailboxes

@@ -90,6 +90,7 @@ document.addEventListener("submit", async (event) => {
     else (target.querySelector("#rungs") ?? target).append(part);
     exact(target);
   };
+  let begun = false;
   try {
     const answer = await fetch(form.action, { method: "POST", headers: { "HX-Request": "true" }, body: new URLSearchParams(new FormData(form)) });
     const elsewhere = answer.headers.get("HX-Redirect");
@@ -102,11 +103,14 @@ document.addEventListener("submit", async (event) => {
       if (done) break;
       const parts = (rest + value).split("\n<!-- part -->\n");
       rest = parts.pop();
+      begun ||= parts.length > 0;
       parts.forEach(place);
     }
     place(rest);
   } catch {
-    form.submit();
+    // A test that broke off is not begun again by itself: it may have sent a message.
+    if (begun) place('<p class="mg-bad" role="alert">The connection broke before the test ended. Test again to see the rest.</p>');
+    else form.submit();
   } finally {
     button.disabled = false;
   }

@@ -1,0 +1,4 @@
+package web
+
+// Quiet is quiet.
+func Quiet(document string) string { return quiet(document) }
