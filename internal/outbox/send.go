@@ -58,6 +58,8 @@ type attempt struct {
 	reg  provider.Registration
 	// unknown says that an earlier attempt may have sent it, and nothing has decided that yet.
 	unknown bool
+	// detourBy is the second way, once it took the message.
+	detourBy protocol.Name
 	// nudgesBefore is how often its mailbox had been nudged when it began.
 	nudgesBefore int
 }
@@ -140,73 +142,65 @@ func (a *attempt) transmit(ctx context.Context) error {
 		return a.settle(ctx, Failed, "", invalidFault(a.box.Address))
 	}
 	second := a.box.Fallback(a.kind, a.reg.Record)
-	var receipt protocol.Receipt
-	var err error
-	if second == nil || !a.detoured() {
-		var entered bool
-		receipt, entered, err = a.through(ctx, *first, a.box.UserAt(a.box.Send.Server))
-		if second == nil || err == nil || entered || !shut(fault.Of(err)) {
-			return a.sent(ctx, receipt, err)
-		}
-		a.detour()
+	if second == nil {
+		return a.sent(ctx, a.through(ctx, *first, a.box.UserAt(a.box.Send.Server)))
 	}
-	why := err
-	receipt, _, err = a.through(ctx, *second, a.box.Address)
-	if f := fault.Of(err); err != nil && why != nil && !protocol.NoReply(f) && f.Kind != fault.Limited {
-		both := *fault.Of(why)
-		both.Text = ended(both.Text) + " The second way of sending does not work either: " + f.Text
-		both.Remedy = both.Remedy + " For the second way: " + f.Remedy
-		err = &both
-	}
-	return a.sent(ctx, receipt, err)
+	return a.sent(ctx, a.eitherWay(ctx, *first, *second))
 }
 
-// through sends by one way. entered says that the message was begun to be
-// handed over, so that no other way may be tried.
-func (a *attempt) through(ctx context.Context, at protocol.Endpoint, user string) (receipt protocol.Receipt, entered bool, err error) {
+// handover is what came of handing the message over by one way.
+type handover struct {
+	receipt protocol.Receipt
+	asked   bool // the server was called; else the fault is of something before it
+	entered bool // the message was begun to be handed over
+	err     error
+}
+
+// through sends by one way.
+func (a *attempt) through(ctx context.Context, at protocol.Endpoint, user string) handover {
 	sender := a.Senders(at.Protocol)
 	if sender == nil {
-		return receipt, false, invalidFault(a.box.Address)
+		return handover{err: invalidFault(a.box.Address)}
 	}
 	accessToken, err := a.lend(ctx, at.Resource)
 	if err != nil {
-		return receipt, false, err
+		return handover{err: err}
 	}
 	raw, err := a.Store.Raw(ctx, a.s.ID)
 	if err != nil {
-		return receipt, false, err
+		return handover{err: err}
 	}
 	defer func() { _ = raw.Close() }()
 	data := &entering{
 		Reader: raw, enter: func() error { return a.Store.EnterData(ctx, a.s.ID, a.s.Lease.Fence) }, now: a.Now, until: a.s.Lease.Until,
 	}
-	receipt, err = sender.Send(ctx, at, protocol.Login{User: user, AccessToken: accessToken}, a.s.Envelope, data, a.s.Size)
+	receipt, err := sender.Send(ctx, at, protocol.Login{User: user, AccessToken: accessToken}, a.s.Envelope, data, a.s.Size)
 	if f := fault.Of(err); err != nil && protocol.AuthRefused(f) {
 		a.Lender.Refused(ctx, a.box.ID, at.Resource, accessToken)
 	}
-	return receipt, data.enter == nil, err
+	return handover{receipt: receipt, asked: true, entered: data.enter == nil, err: err}
 }
 
 // sent records what came of handing the message over.
-func (a *attempt) sent(ctx context.Context, receipt protocol.Receipt, err error) error {
-	if err == nil {
-		err := a.settle(ctx, Sent, receipt.Reply, nil)
+func (a *attempt) sent(ctx context.Context, h handover) error {
+	if h.err == nil {
+		err := a.settle(ctx, Sent, h.receipt.Reply, nil)
 		if fault.Has(err, "work.fenced") {
 			return a.late(ctx)
 		}
 		return err
 	}
-	if fault.Has(err, "work.fenced") {
-		return err
+	if fault.Has(h.err, "work.fenced") {
+		return h.err
 	}
-	if errors.Is(err, errLeaseOver) {
+	if errors.Is(h.err, errLeaseOver) {
 		return a.postpone(ctx, time.Second, nil) // unless another has taken over
 	}
-	if f := fault.Of(err); protocol.NoReply(f) {
+	if f := fault.Of(h.err); protocol.NoReply(f) {
 		a.unknown = true
 		return a.retry(ctx, f, time.Minute)
 	}
-	return a.stumble(ctx, err)
+	return a.stumble(ctx, h.err)
 }
 
 func (a *attempt) lend(ctx context.Context, resource string) (seal.Secret, error) {
@@ -331,6 +325,9 @@ func (a *attempt) retry(ctx context.Context, f *fault.Error, wait time.Duration)
 func (a *attempt) settle(ctx context.Context, state State, reply string, f *fault.Error) error {
 	v := Settlement{ID: a.s.ID, Fence: a.s.Lease.Fence, State: state, PossiblyDuplicated: a.unknown, Reply: fault.Shorten(reply, 500), Now: a.Now()}
 	kind, text := event.SubmissionSent, fmt.Sprintf("A message to %s was sent.", recipients(a.s.Envelope))
+	if a.detourBy != "" {
+		text = fmt.Sprintf("A message to %s was sent by %s, because %s is shut.", recipients(a.s.Envelope), a.detourBy, a.box.Send.Protocol)
+	}
 	switch {
 	case state == Sent && reply == foundAmongSent:
 		v.PossiblyDuplicated, v.Found = false, true

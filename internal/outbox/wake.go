@@ -21,6 +21,7 @@ func (o *Outbox) Nudge(mailboxID string) {
 	if h, ok := o.holds[mailboxID]; ok && h.fault.Kind != fault.Limited {
 		delete(o.holds, mailboxID)
 	}
+	delete(o.detours, mailboxID) // the first way may be open again
 	o.nudged[mailboxID] = true
 	o.nudges[mailboxID]++
 	o.mu.Unlock()

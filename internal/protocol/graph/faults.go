@@ -3,7 +3,6 @@ package graph
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -11,14 +10,6 @@ import (
 	"github.com/mailgrant/mailgrant/internal/fault"
 	"github.com/mailgrant/mailgrant/internal/protocol"
 )
-
-// unsent reports a failure that came before a connection stood, so that nothing
-// of the request has left.
-func unsent(err error) bool {
-	var dial *net.OpError
-	var name *net.DNSError
-	return errors.As(err, &name) || errors.As(err, &dial) && dial.Op == "dial"
-}
 
 // refused explains an answer that is no success. The code decides, and then the
 // status.
@@ -83,7 +74,7 @@ func (a answer) byStatus(at protocol.Endpoint, user string) *fault.Error {
 			ID: "graph.too_large", Kind: fault.Refused, Text: "The message is larger than Graph takes.",
 			Who: []fault.Who{fault.MailboxOwner}, Remedy: "Send a smaller message, or large files as links.",
 		}
-	case a.status >= 500 || a.status == http.StatusRequestTimeout:
+	case a.status >= 500:
 		return &fault.Error{
 			ID: "graph.temporary", Kind: fault.Temporary, Retry: true, Text: fmt.Sprintf("Graph cannot take the message at the moment: it answers %d.", a.status),
 			Who: []fault.Who{fault.Nobody}, Remedy: "Mailgrant tries again by itself.",

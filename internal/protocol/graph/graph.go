@@ -16,9 +16,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/mailgrant/mailgrant/internal/egress"
@@ -64,14 +66,17 @@ func (c *Client) Send(ctx context.Context, at protocol.Endpoint, login protocol.
 		return protocol.Receipt{}, fmt.Errorf("read the message to send: it has %d bytes and not %d", len(whole), size)
 	}
 	body := base64.StdEncoding.EncodeToString(message.WithBcc(whole, env.ForwardPaths))
-	answer, err := c.call(ctx, at, login.AccessToken, http.MethodPost, "/v1.0/users/"+url.PathEscape(login.User)+"/sendMail", body)
+	answer, begun, err := c.call(ctx, at, login.AccessToken, http.MethodPost, "/v1.0/users/"+url.PathEscape(login.User)+"/sendMail", body)
+	if err != nil && !begun {
+		return protocol.Receipt{}, err
+	}
+	if err == nil && answer.undecided() {
+		err = fmt.Errorf("it answered %d", answer.status)
+	}
 	if err != nil {
-		if unsent(err) {
-			return protocol.Receipt{}, at.Network(err)
-		}
 		return protocol.Receipt{}, &fault.Error{
 			ID: "graph.no_reply", Kind: fault.Temporary, Retry: true,
-			Text:   fmt.Sprintf("The connection to %s broke after the message was sent and before the server said whether it took it.", at.Host),
+			Text:   fmt.Sprintf("The message went to %s, and nothing came back that says whether it was taken.", at.Host),
 			Who:    []fault.Who{fault.Nobody},
 			Remedy: "Mailgrant looks among the sent messages before it sends again.", Err: err,
 		}
@@ -97,9 +102,9 @@ func (c *Client) Probe(ctx context.Context, at protocol.Endpoint, login protocol
 	return climb.Rung("auth", "Sign in to Graph", func() (string, error) {
 		ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 		defer cancel()
-		answer, err := c.call(ctx, at, login.AccessToken, http.MethodGet, "/v1.0/me?$select=id,userPrincipalName", "")
+		answer, _, err := c.call(ctx, at, login.AccessToken, http.MethodGet, "/v1.0/me?$select=id,userPrincipalName", "")
 		if err != nil {
-			return "", at.Network(err)
+			return "", err
 		}
 		if answer.status != http.StatusOK {
 			return "", answer.refused(at, login.User)
@@ -117,19 +122,22 @@ type answer struct {
 	retryAfter time.Duration
 }
 
-// call makes one request. An error is one of the network.
-func (c *Client) call(ctx context.Context, at protocol.Endpoint, accessToken seal.Secret, method, path, body string) (answer, error) {
+// call makes one request. begun says that some of it went out: before that, a
+// failure is one of the network and of nothing else.
+func (c *Client) call(ctx context.Context, at protocol.Endpoint, accessToken seal.Secret, method, path, body string) (a answer, begun bool, err error) {
 	client, err := c.pool.Client(string(at.CAPEM))
 	if err != nil {
-		return answer{}, err
+		return answer{}, false, err
 	}
+	var wrote atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { wrote.Store(true) }})
 	scheme := "https"
 	if at.TLS == protocol.TLSNone {
 		scheme = "http"
 	}
 	r, err := http.NewRequestWithContext(ctx, method, scheme+"://"+net.JoinHostPort(at.Host, strconv.Itoa(at.Port))+path, strings.NewReader(body))
 	if err != nil {
-		return answer{}, err
+		return answer{}, false, err
 	}
 	r.Header.Set("Authorization", "Bearer "+accessToken.Reveal())
 	if body != "" {
@@ -137,10 +145,10 @@ func (c *Client) call(ctx context.Context, at protocol.Endpoint, accessToken sea
 	}
 	response, err := client.Do(r)
 	if err != nil {
-		return answer{}, err
+		return answer{}, wrote.Load(), at.Network(err)
 	}
 	defer func() { _ = response.Body.Close() }()
-	a := answer{status: response.StatusCode, requestID: fault.Shorten(response.Header.Get("request-id"), 100), retryAfter: egress.RetryAfter(response.Header.Get("Retry-After"), time.Now())}
+	a = answer{status: response.StatusCode, requestID: fault.Shorten(response.Header.Get("request-id"), 100), retryAfter: egress.RetryAfter(response.Header.Get("Retry-After"), time.Now())}
 	// A body that breaks off, or is none of Graph's, changes nothing about the status.
 	text, _ := io.ReadAll(io.LimitReader(response.Body, longestReply))
 	var said struct {
@@ -152,5 +160,15 @@ func (c *Client) call(ctx context.Context, at protocol.Endpoint, accessToken sea
 	if json.Unmarshal(text, &said) == nil {
 		a.code, a.message = fault.Shorten(said.Error.Code, 100), fault.Shorten(said.Error.Message, 300)
 	}
-	return a, nil
+	return a, true, nil
+}
+
+// undecided reports an answer that leaves open whether the request was carried
+// out: it came from something on the way, or from a server that broke down.
+func (a answer) undecided() bool {
+	switch a.status {
+	case http.StatusRequestTimeout, http.StatusInternalServerError, http.StatusBadGateway, http.StatusGatewayTimeout:
+		return true
+	}
+	return false
 }

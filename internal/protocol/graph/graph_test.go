@@ -115,6 +115,24 @@ func TestSend_KnowsWhetherItMayHaveBeenTaken(t *testing.T) {
 			t.Fatalf("%v", err)
 		}
 	})
+	t.Run("an answer that says nothing", func(t *testing.T) {
+		t.Parallel()
+		for _, status := range []int{408, 500, 502, 504} {
+			e := at(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
+			if _, err := send(t, e, strings.NewReader(letter), int64(len(letter))); !protocol.NoReply(fault.Of(err)) {
+				t.Errorf("%d: %v", status, err)
+			}
+		}
+	})
+	t.Run("a certificate that nobody trusts", func(t *testing.T) {
+		t.Parallel()
+		s := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("it was sent") }))
+		t.Cleanup(s.Close)
+		e := protocol.Endpoint{Protocol: protocol.Graph, Host: "127.0.0.1", Port: s.Listener.Addr().(*net.TCPAddr).Port, TLS: protocol.TLSImplicit, Setting: "send"}
+		if _, err := send(t, e, strings.NewReader(letter), int64(len(letter))); protocol.NoReply(fault.Of(err)) || !strings.HasPrefix(fault.Of(err).ID, "net.") {
+			t.Errorf("%v", err)
+		}
+	})
 	t.Run("nobody there", func(t *testing.T) {
 		t.Parallel()
 		l, err := net.Listen("tcp", "127.0.0.1:0")
