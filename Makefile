@@ -17,7 +17,7 @@ FUZZTIME ?= 30s
 BENCH    ?= .
 LONG     ?=
 PROFILE  ?=
-TIMEOUT  ?= 15m
+TIMEOUT  ?= 40m
 
 .PHONY: help
 help: ## list the targets (default)
