@@ -210,7 +210,7 @@ func TestDiff_SaysWithATwoThatItCannotSay(t *testing.T) {
 	for want, args := range map[string][]string{
 		"Did you mean providers?":  {"diff", "-f", h.write(t, "bad.yaml", "provider: []\n")},
 		"gone.yaml cannot be read": {"diff", "-f", filepath.Join(h.folder, "gone.yaml")},
-		"more than 1.0 MiB in":     {"diff", "-f", h.write(t, "big.yaml", "apps: []\n"+strings.Repeat("# the same again\n", 70_000))},
+		"more than 8.0 MiB in":     {"diff", "-f", h.write(t, "big.yaml", "apps: []\n"+strings.Repeat("# the same again\n", 500_000))},
 		"No Mailgrant server is":   {"diff", "-f", h.write(t, "good.yaml", "apps: []\n"), "--data-dir", h.folder},
 		"--file is missing":        {"diff"},
 	} {
