@@ -44,10 +44,10 @@ func submissionPages(t *testing.T, chromium *testbed.Browser) {
 		v.t = t
 		v.fill("#mailbox", desk.Address)
 		v.click("main form button")
-		v.says(v.heading("The printer"), "was accepted", directory.StoryAdele, desk.Address, "Given up", "operator "+operatorName)
+		v.says(v.heading("The printer"), "was accepted", directory.StoryAdele, desk.Address, "operator "+operatorName)
 		s.settlesAs(t, v, outbox.Queued)
 		v.open(v.Address(t))
-		v.says(v.heading("The printer"), "Why it waits", "Nobody has authorised the mailbox", "mailbox owner", "Try now", "Call it off")
+		v.says(v.heading("The printer"), "Why it waits", "Given up", "Nobody has authorised the mailbox", "mailbox owner", "Try now", "Call it off")
 		v.clean()
 		v.open(s.base + "/submissions?show=waiting&text=PRINTER")
 		v.says(v.heading("Submissions"), "The printer", "to "+directory.StoryAdele, "next try")
