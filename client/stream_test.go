@@ -51,7 +51,7 @@ func tells(ids ...string) func(http.ResponseWriter, *http.Request) {
 
 func follow(t *testing.T, c *client.Client, f client.EventFilter) (ids []string, err error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	for e, err := range c.Follow(ctx, f) {
 		if err != nil {

@@ -73,7 +73,7 @@ func TestSandbox_Lifecycle(t *testing.T) {
 			}
 			ended <- err
 		}()
-		deadline := time.After(10 * time.Second)
+		deadline := time.After(time.Minute)
 		for len(box.World().Faults()) > 0 {
 			select {
 			case <-deadline:

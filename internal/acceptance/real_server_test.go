@@ -20,7 +20,7 @@ import (
 )
 
 // realPatience bounds every wait for something that has to happen.
-const realPatience = 30 * time.Second
+const realPatience = 90 * time.Second
 
 // realOptions shape a server of a test.
 type realOptions struct {

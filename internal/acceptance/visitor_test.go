@@ -125,7 +125,7 @@ func (v *visitor) heading(want string) string {
 }
 
 // waitLimit is how long a page may take to become what is expected of it.
-const waitLimit = 30 * time.Second
+const waitLimit = 90 * time.Second
 
 // awaitText waits until an element shows this text.
 func (v *visitor) awaitText(selector, want string) {

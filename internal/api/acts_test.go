@@ -30,7 +30,7 @@ func (s *server) calledOff(t *testing.T, subject string) string {
 	id := s.submitted(t, subject)
 	c := s.client(t, s.key)
 	// It is being tried just now; a moment later it waits for its grant.
-	for deadline := time.Now().Add(10 * time.Second); ; {
+	for deadline := time.Now().Add(time.Minute); ; {
 		got, err := c.CancelSubmission(t.Context(), id)
 		if err == nil && got.State == "failed" && got.Cause == "submission.cancelled" {
 			return id
@@ -63,7 +63,7 @@ func TestSubmissions_ActsAndFilters(t *testing.T) {
 		t.Errorf("another message was made of it: %+v, %+v", again, old)
 	}
 	waiting := s.submitted(t, "The lift")
-	for deadline := time.Now().Add(10 * time.Second); ; {
+	for deadline := time.Now().Add(time.Minute); ; {
 		got, err := c.RetrySubmission(ctx, waiting)
 		if err == nil {
 			if got.State != "queued" && got.State != "sending" {

@@ -57,7 +57,7 @@ func open(t *testing.T, settings ...string) *server {
 
 func openWith(t testing.TB, o app.Options, settings ...string) *server {
 	t.Helper()
-	s := &server{http: &http.Client{Transport: newContract(t), Timeout: 30 * time.Second}}
+	s := &server{http: &http.Client{Transport: newContract(t), Timeout: 2 * time.Minute}}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	s.base = "http://localhost:" + strconv.Itoa(listener.Addr().(*net.TCPAddr).Port)
@@ -151,7 +151,7 @@ func (s *server) throughSocket(t *testing.T, method, path string, body any, head
 	t.Helper()
 	transport := socketTransport(app.SocketPath(s.dir + "/data"))
 	defer transport.CloseIdleConnections()
-	return exchange(t, &http.Client{Transport: transport, Timeout: 30 * time.Second}, request(t, "", method, "http://localhost"+path, body, headers...))
+	return exchange(t, &http.Client{Transport: transport, Timeout: 2 * time.Minute}, request(t, "", method, "http://localhost"+path, body, headers...))
 }
 
 func request(t testing.TB, key, method, address string, body any, headers ...string) *http.Request {

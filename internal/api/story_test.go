@@ -25,7 +25,7 @@ type stream struct {
 
 func (s *server) stream(t *testing.T, key, method, path string, headers ...string) *stream {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	t.Cleanup(cancel)
 	r, err := http.NewRequestWithContext(ctx, method, s.base+path, nil)
 	must(t, err)
@@ -57,7 +57,7 @@ func (s *server) stream(t *testing.T, key, method, path string, headers ...strin
 // until reads on to a line that begins so.
 func (s *stream) until(t *testing.T, prefix string) string {
 	t.Helper()
-	deadline := time.NewTimer(20 * time.Second)
+	deadline := time.NewTimer(time.Minute)
 	defer deadline.Stop()
 	for {
 		select {
@@ -77,7 +77,7 @@ func (s *stream) until(t *testing.T, prefix string) string {
 // ends fails unless the stream ends by itself.
 func (s *stream) ends(t *testing.T) {
 	t.Helper()
-	deadline := time.NewTimer(10 * time.Second)
+	deadline := time.NewTimer(time.Minute)
 	defer deadline.Stop()
 	for {
 		select {

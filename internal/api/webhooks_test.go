@@ -46,7 +46,7 @@ func TestWebhooks(t *testing.T) {
 		select {
 		case got := <-calls:
 			return got
-		case <-time.After(30 * time.Second):
+		case <-time.After(2 * time.Minute):
 			t.Fatal("nothing was delivered")
 			return taken{}
 		}
@@ -176,7 +176,7 @@ func (s *server) deliveries(t *testing.T, c *client.Client, f client.DeliveryFil
 // webhookBecomes waits until something is true of the webhook.
 func (s *server) webhookBecomes(t *testing.T, c *client.Client, holds func(client.Webhook) bool) client.Webhook {
 	t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {

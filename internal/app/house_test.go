@@ -27,7 +27,7 @@ import (
 )
 
 // patience bounds what a test waits for.
-const patience = 20 * time.Second
+const patience = 90 * time.Second
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)

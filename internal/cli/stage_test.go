@@ -69,7 +69,7 @@ type stage struct {
 type stageKey struct{}
 
 // patience bounds everything that a script waits for.
-const patience = 30 * time.Second
+const patience = 90 * time.Second
 
 // receiver answers webhooks with a status, which a later call changes. Its
 // address is in the environment.

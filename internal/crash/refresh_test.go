@@ -104,7 +104,7 @@ func (r refreshing) do(ctx context.Context, o order) any {
 
 // borrow asks until it is lent a token or the grant has ended.
 func (r refreshing) borrow(ctx context.Context, mailboxID string) (seal.Secret, error) {
-	limit := time.After(2 * time.Minute)
+	limit := time.After(5 * time.Minute)
 	for {
 		token, _, err := r.broker.Lend(ctx, mailboxID, provider.ResourceMail, time.Minute)
 		if err == nil || fault.KindOf(err) == fault.Dead {

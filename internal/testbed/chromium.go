@@ -18,7 +18,7 @@ import (
 )
 
 // actionLimit is how long one step in the browser may take.
-const actionLimit = 45 * time.Second
+const actionLimit = 90 * time.Second
 
 // ChromiumOptions says what kind of window a browser opens.
 type ChromiumOptions struct {
@@ -60,7 +60,9 @@ func StartChromium(t testing.TB, options ChromiumOptions) *Browser {
 	flags = append(flags, chromedp.ExecPath(path), chromedp.UserDataDir(profile), chromedp.DisableGPU,
 		chromedp.Env("HOME="+home, "XDG_CONFIG_HOME="+home, "XDG_CACHE_HOME="+home, "TMPDIR="+home),
 		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-quic", true),
-		chromedp.Flag("no-pings", true), chromedp.Flag("lang", "en-US"))
+		chromedp.Flag("no-pings", true), chromedp.Flag("lang", "en-US"),
+		// Keys and clicks that come before a page's first frame are dropped otherwise, which a slow machine shows.
+		chromedp.Flag("allow-pre-commit-input", true))
 	if os.Geteuid() == 0 {
 		flags = append(flags, chromedp.NoSandbox)
 	}
@@ -138,7 +140,7 @@ func keyHashes(authorities []*CA) string {
 // Context is the tab, for chromedp.Do and chromedp.Run.
 func (b *Browser) Context() context.Context { return b.ctx }
 
-// Do takes steps one after another and fails the test when one cannot be taken within 45 seconds.
+// Do takes steps one after another and fails the test when one cannot be taken within 90 seconds.
 func (b *Browser) Do(t testing.TB, steps ...chromedp.Action[chromedp.Void]) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, actionLimit)

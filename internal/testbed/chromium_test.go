@@ -105,7 +105,7 @@ func TestChromium_TellsWhatIsWrongWithAPage(t *testing.T) {
 
 	t.Run("a script against the policy is a problem", func(t *testing.T) {
 		browser.Open(t, server.URL)
-		deadline := time.Now().Add(30 * time.Second)
+		deadline := time.Now().Add(90 * time.Second)
 		for !strings.Contains(strings.Join(browser.Problems(), " "), "Content Security Policy") {
 			if time.Now().After(deadline) {
 				t.Fatalf("console: %q", browser.Problems())

@@ -171,7 +171,7 @@ func TestOIDCProvider_RotatesRefreshTokens(t *testing.T) {
 			_, err := p.refresh(context.Background(), tokens.RefreshToken)
 			done <- err
 		}()
-		deadline := time.Now().Add(30 * time.Second)
+		deadline := time.Now().Add(90 * time.Second)
 		for provider.Hanging(t) == 0 {
 			if time.Now().After(deadline) {
 				t.Fatal("the request does not hang")

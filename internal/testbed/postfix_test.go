@@ -52,7 +52,7 @@ func TestPostfix_TakesMailFromWhoSignsIn(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		deadline := time.Now().Add(30 * time.Second)
+		deadline := time.Now().Add(90 * time.Second)
 		for inbox(t, client) != 2 {
 			if time.Now().After(deadline) {
 				t.Fatal("the messages did not arrive")

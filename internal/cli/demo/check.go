@@ -46,8 +46,8 @@ func wrong(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", errStory, fmt.Sprintf(format, args...))
 }
 
-// stepTime bounds one step, so that the whole is told within half a minute.
-const stepTime = 15 * time.Second
+// stepTime bounds one step; all of them together take a second or two on a machine that is not busy.
+const stepTime = 30 * time.Second
 
 // check plays the story alone. Its error says which step did not come out.
 func check(ctx context.Context, o Options) (err error) {

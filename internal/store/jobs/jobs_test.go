@@ -17,7 +17,7 @@ import (
 	"github.com/mailgrant/mailgrant/internal/webhook"
 )
 
-const patience = 30 * time.Second
+const patience = 90 * time.Second
 
 func databases(t *testing.T, test func(t *testing.T, open func() *store.Store)) {
 	t.Run("SQLite", func(t *testing.T) {

@@ -36,7 +36,7 @@ func suspensions(t *testing.T, open func(*testing.T) *store.Store) {
 			})
 		}()
 		w.waiting()
-		limited, cancel := context.WithTimeout(w.ctx, 5*time.Second)
+		limited, cancel := context.WithTimeout(w.ctx, 30*time.Second)
 		defer cancel()
 		err = w.WriteEvent(limited, event.New(noon(), event.RefreshSilent, event.System(), "Something else."))
 		must(t, other.Commit())
@@ -54,7 +54,7 @@ func suspensions(t *testing.T, open func(*testing.T) *store.Store) {
 func (w *world) waiting() {
 	w.t.Helper()
 	db, _ := w.Database()
-	end := time.After(10 * time.Second)
+	end := time.After(time.Minute)
 	for {
 		var n int
 		must(w.t, db.QueryRowContext(w.ctx, `SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&n))
