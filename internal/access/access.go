@@ -30,6 +30,7 @@ type Access struct {
 	cost cost // of a password's hash
 
 	attempts limiter
+	pace     *pace
 	// hashing bounds how many passwords are worked on at once: each takes 64 MiB.
 	hashing chan struct{}
 
@@ -51,7 +52,7 @@ func New(n Needs) *Access {
 		c = testCost()
 	}
 	return &Access{
-		need: n, cost: c, attempts: limiter{seen: map[string]*bucket{}}, hashing: make(chan struct{}, hashesAtOnce), cache: map[[sha256.Size]byte]cached{},
+		need: n, cost: c, attempts: limiter{seen: map[string]*bucket{}}, pace: newPace(n.Bounds), hashing: make(chan struct{}, hashesAtOnce), cache: map[[sha256.Size]byte]cached{},
 	}
 }
 

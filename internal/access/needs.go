@@ -15,6 +15,7 @@ type Needs struct {
 	Events    EventStore
 	// LocalLogin says whether operators may sign in with a password at all.
 	LocalLogin bool
+	Bounds     Bounds           // of what one API key may ask
 	Now        func() time.Time // nil: time.Now
 	// CheapPasswords makes hashes that cost next to nothing. For tests only: they
 	// would be guessed.

@@ -235,6 +235,10 @@ func (a *API) authenticate(ctx huma.Context, next func(huma.Context)) {
 		a.refuse(ctx, err)
 		return
 	}
+	if err := a.Access.Admit(c); err != nil {
+		a.refuse(ctx, err)
+		return
+	}
 	next(huma.WithValue(huma.WithValue(ctx, callerKey{}, c), stillKey{}, still(func(now context.Context) (access.Caller, error) {
 		return a.Access.Authenticate(now, key, from)
 	})))

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mailgrant/mailgrant/internal/access"
 	"github.com/mailgrant/mailgrant/internal/app"
 	"github.com/mailgrant/mailgrant/sandbox/directory"
 )
@@ -120,6 +121,67 @@ func TestBounds(t *testing.T) {
 		answer, err := http.ReadResponse(bufio.NewReader(c), nil)
 		if err == nil && answer.StatusCode != 413 {
 			t.Errorf("%d", answer.StatusCode)
+		}
+	})
+}
+
+// TestBounds_OfOneKey asks more than one API key may.
+func TestBounds_OfOneKey(t *testing.T) {
+	s := open(t, "MAILGRANT_API_REQUESTS_PER_SECOND=1", "MAILGRANT_API_BURST=3", "MAILGRANT_API_STREAMS=2")
+	t.Run("too many requests", func(t *testing.T) {
+		hasty, other := s.newKey(t, "hasty", []access.Right{access.Read}), s.newKey(t, "other", []access.Right{access.Read})
+		var refused *answer
+		for range 1000 { // a slow machine gives some of them back
+			if a := s.do(t, hasty, "GET", "/v1/mailboxes", nil); a.status != 200 {
+				refused = &a
+				break
+			}
+		}
+		if refused == nil {
+			t.Fatal("1000 requests were answered")
+		}
+		refused.refused(t, 429, "access.too_many_requests")
+		if after := refused.header.Get("Retry-After"); after != "1" {
+			t.Errorf("Retry-After: %q", after)
+		}
+		if a := s.do(t, other, "GET", "/v1/mailboxes", nil); a.status != 200 {
+			t.Errorf("another key: %d %s", a.status, a.body)
+		}
+		s.ahead.Add(int64(time.Minute))
+		if a := s.do(t, hasty, "GET", "/v1/mailboxes", nil); a.status != 200 {
+			t.Errorf("after the wait: %d %s", a.status, a.body)
+		}
+	})
+	t.Run("too many streams", func(t *testing.T) {
+		s.ahead.Add(int64(time.Minute))
+		key := s.newKey(t, "follower", []access.Right{access.Read})
+		follow := func() *http.Response {
+			s.ahead.Add(int64(time.Minute))
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.base+"/v1/events", nil)
+			must(t, err)
+			r.Header.Set("Authorization", "Bearer "+key)
+			r.Header.Set("Accept", "text/event-stream")
+			a, err := http.DefaultClient.Do(r)
+			must(t, err)
+			t.Cleanup(func() { _ = a.Body.Close() })
+			return a
+		}
+		first := follow()
+		if second := follow(); first.StatusCode != 200 || second.StatusCode != 200 {
+			t.Fatalf("%d, %d", first.StatusCode, second.StatusCode)
+		}
+		third := follow()
+		body, err := io.ReadAll(third.Body)
+		must(t, err)
+		if third.StatusCode != 429 || !strings.Contains(string(body), "access.too_many_streams") || third.Header.Get("Retry-After") == "" ||
+			third.Header.Get("Content-Type") != "application/problem+json" {
+			t.Fatalf("the third: %d %v %s", third.StatusCode, third.Header, body)
+		}
+		must(t, first.Body.Close())
+		for deadline := time.Now().Add(time.Minute); follow().StatusCode != 200; {
+			if time.Now().After(deadline) {
+				t.Fatal("a stream that ended is still counted")
+			}
 		}
 	})
 }

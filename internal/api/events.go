@@ -49,7 +49,14 @@ func (a *API) events() {
 				if f.After == "" {
 					f.After = in.After
 				}
-				return &huma.StreamResponse{Body: func(c huma.Context) { a.follow(c, f) }}, nil
+				done, err := a.Access.OpenStream(caller(ctx))
+				if err != nil {
+					return nil, err
+				}
+				return &huma.StreamResponse{Body: func(c huma.Context) {
+					defer done()
+					a.follow(c, f)
+				}}, nil
 			}
 			found, err := a.Reads.EventPage(ctx, f)
 			if err != nil {

@@ -199,7 +199,9 @@ func (a *App) join(ctx context.Context, o Options) error {
 		SentFinders: func(n protocol.Name) protocol.SentFinder { return member[protocol.SentFinder](reg, n) },
 	})
 	a.Webhooks = webhook.New(webhook.Options{Store: a.Store, Keys: a.Keys, Guard: &egress.Guard{Allow: a.cfg.AllowNetworks}, Owner: a.owner, Logger: a.log, Now: a.now, Retention: a.cfg.Retention})
-	a.Access = access.New(access.Needs{Operators: a.Store, Sessions: a.Store, Keys: a.Store, Events: a.Store, LocalLogin: a.cfg.LocalLogin, Now: a.now})
+	a.Access = access.New(access.Needs{Operators: a.Store, Sessions: a.Store, Keys: a.Store, Events: a.Store, LocalLogin: a.cfg.LocalLogin, Now: a.now, Bounds: access.Bounds{
+		PerSecond: a.cfg.RequestsPerSecond, Burst: a.cfg.RequestBurst, Streams: a.cfg.Streams,
+	}})
 	a.Calls = idempotency.New(a.Store, a.Keys, a.now, a.log)
 	if a.jobs, err = jobs.New(ctx, a.Store, jobs.Options{Submission: a.Outbox.Send, Delivery: a.wakeQueue, Logger: a.log}); err != nil {
 		return err

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"runtime/debug"
+	"strconv"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -87,6 +89,9 @@ func (a *App) guarded(next http.Handler) http.Handler {
 			addr := access.RemoteAddr(r.RemoteAddr, r.Header.Values("X-Forwarded-For"), a.cfg.TrustedProxies)
 			c, err := a.Access.Authenticate(r.Context(), r.Header.Get("Authorization"), addr)
 			if err == nil {
+				err = a.Access.Admit(c)
+			}
+			if err == nil {
 				err = c.Allows(access.Read, "")
 			}
 			if err != nil {
@@ -109,6 +114,9 @@ func refuse(w http.ResponseWriter, err error) {
 	case fault.Forbidden:
 		w.Header().Set("WWW-Authenticate", `Bearer realm="mailgrant", error="insufficient_scope"`)
 		status = http.StatusForbidden
+	case fault.Limited:
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(fault.Of(err).RetryAfter.Seconds()))))
+		status = http.StatusTooManyRequests
 	case fault.Temporary:
 		status = http.StatusServiceUnavailable
 	}

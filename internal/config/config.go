@@ -42,9 +42,13 @@ type Config struct {
 	ExpireAfter    time.Duration // of submissions
 	LinkLife       time.Duration
 	AllowNetworks  []netip.Prefix // for webhooks
-	LogLevel       string
-	LogFormat      string
-	LocalLogin     bool
+
+	// What one API key may ask of one process; 0: as much as it likes.
+	RequestsPerSecond, RequestBurst, Streams int
+
+	LogLevel   string
+	LogFormat  string
+	LocalLogin bool
 
 	from map[string]string // setting -> where its value came from
 }

@@ -118,6 +118,8 @@ func TestLoad_Refuses(t *testing.T) {
 		"an unknown nested setting":                {text: "a: 1", id: "config.unknown_setting", says: []string{"a"}},
 		"a value out of the list":                  {text: "log: {level: loud}", id: "config.value", says: []string{":1:", "debug, info, warn, error"}},
 		"a duration out of range":                  {text: "\nretention: 1s", id: "config.value", says: []string{":2:", "1h to 3650d"}},
+		"a number out of range":                    {text: "api: {burst: 0}", id: "config.value", says: []string{":1:", "0 is outside", "from 1 to 1000000."}},
+		"a number that is none":                    {text: "api: {streams: many}", id: "config.value", says: []string{"“many” is not a whole number", "0: no bound"}},
 		"a list where one value goes":              {text: "listen: [a, b]", id: "config.value", says: []string{"one plain value"}},
 		"a setting twice":                          {text: "listen: a:1\nlisten: b:2", says: []string{"2"}},
 		"an empty value":                           {text: "listen:", id: "config.value", says: []string{"no value"}},

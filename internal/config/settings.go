@@ -63,6 +63,9 @@ func Settings() []Setting {
 		span("retention", "720h", "How long received messages, settled submissions and events are kept.", time.Hour, 10*365*24*time.Hour, func(c *Config) *time.Duration { return &c.Retention }),
 		span("submissions.expire_after", "72h", "How long a message waits to be sent before it expires with an alert.", time.Minute, 30*24*time.Hour, func(c *Config) *time.Duration { return &c.ExpireAfter }),
 		span("authorization.link_life", "72h", "How long a one-time authorization link is good.", 5*time.Minute, 30*24*time.Hour, func(c *Config) *time.Duration { return &c.LinkLife }),
+		number("api.requests_per_second", "100", "How many requests a second one API key may make of one process in the long run; more are refused with 429 and a Retry-After. Operators and the socket are not bounded.", 0, 1_000_000, func(c *Config) *int { return &c.RequestsPerSecond }),
+		number("api.burst", "500", "How many requests one API key may make at once after a pause; never fewer than api.requests_per_second.", 1, 1_000_000, func(c *Config) *int { return &c.RequestBurst }),
+		number("api.streams", "20", "How many event streams one API key may hold open at one process.", 0, 100_000, func(c *Config) *int { return &c.Streams }),
 		networks("webhooks.allow_networks", "Private networks that webhooks may be delivered to.", func(c *Config) *[]netip.Prefix { return &c.AllowNetworks }),
 		choice("log.level", "info", "How much is logged.", []string{"debug", "info", "warn", "error"}, func(c *Config) *string { return &c.LogLevel }),
 		choice("log.format", "text", "Form of the log.", []string{"text", "json"}, func(c *Config) *string { return &c.LogFormat }),
@@ -188,6 +191,29 @@ func span(name, def, doc string, least, most time.Duration, field func(*Config) 
 			return nil
 		},
 		get: func(c *Config) string { return short(*field(c)) },
+	}
+}
+
+// number is a whole number; where 0 is possible, it sets no bound.
+func number(name, def, doc string, least, most int, field func(*Config) *int) Setting {
+	allowed := fmt.Sprintf("A whole number from 1 to %d.", most)
+	if least == 0 {
+		allowed = fmt.Sprintf("A whole number from 1 to %d; 0: no bound.", most)
+	}
+	return Setting{
+		Name: name, Default: def, Text: doc, Allowed: allowed,
+		set: func(c *Config, v []string) error {
+			n, err := strconv.Atoi(one(v))
+			if err != nil {
+				return fmt.Errorf("“%s” is not a whole number", one(v))
+			}
+			if n < least || n > most {
+				return fmt.Errorf("%d is outside the range", n)
+			}
+			*field(c) = n
+			return nil
+		},
+		get: func(c *Config) string { return strconv.Itoa(*field(c)) },
 	}
 }
 
