@@ -18,13 +18,14 @@ type Overview struct {
 	LastRunAt time.Time `json:"refresh_loop_last_run_at,omitzero"`
 }
 
-// Matter is one thing that needs attention; at most one of Mailbox, Provider and
-// Webhook is what it is about.
+// Matter is one thing that needs attention; at most one of Mailbox, Provider,
+// Webhook and App is what it is about.
 type Matter struct {
 	Kind     string    `json:"kind"`
 	Mailbox  string    `json:"mailbox,omitempty"`
 	Provider string    `json:"provider,omitempty"`
 	Webhook  string    `json:"webhook,omitempty"`
+	App      string    `json:"app,omitempty"`
 	Title    string    `json:"title"`
 	Since    time.Time `json:"since,omitzero"`
 	Until    time.Time `json:"until,omitzero"`

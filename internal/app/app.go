@@ -62,6 +62,7 @@ type App struct {
 	Webhooks *webhook.Webhooks
 	Diagnose *diagnose.Ladder
 	Overview *diagnose.Overview
+	Endings  *diagnose.Endings
 	Store    *store.Store
 	Keys     *seal.Keyset
 
@@ -211,7 +212,8 @@ func (a *App) join(ctx context.Context, o Options) error {
 		Probes:    func(n protocol.Name) protocol.Prober { return member[protocol.Prober](reg, n) },
 		Audiences: reg.audiences(), Now: a.now, Log: a.log,
 	}
-	a.Overview = &diagnose.Overview{Reads: a.Store, Providers: a.Connect.Providers, LastRun: a.Broker.LastRun, Silent: a.Broker.SilentAfter(), Now: a.now}
+	a.Endings = &diagnose.Endings{Store: a.Store, Providers: a.Connect.Providers, Log: a.log, Now: a.now}
+	a.Overview = &diagnose.Overview{Reads: a.Store, Endings: a.Endings, LastRun: a.Broker.LastRun, Silent: a.Broker.SilentAfter(), Now: a.now}
 	a.metrics.registry.MustRegister(newStock(a))
 	return a.faces(o, publicURL)
 }

@@ -208,6 +208,7 @@ func (a *App) Run(ctx context.Context) error {
 	run(&inner, "jobs", loops, a.jobs.Run)
 	run(&inner, "idempotency keys", loops, a.Calls.Run)
 	run(&inner, "retention", loops, a.keepRetention)
+	run(&inner, "endings", loops, a.Endings.Run)
 	run(&inner, "set-up link", loops, a.watchSetup)
 	run(&inner, "watchdog", loops, a.keepAlive)
 	run(&outer, "HTTP", faces, server(a.http, false))

@@ -59,7 +59,7 @@ func (s *shell) showOverview(o client.Overview) {
 		return
 	}
 	for _, m := range o.Attention {
-		about := m.Mailbox + m.Provider + m.Webhook
+		about := m.Mailbox + m.Provider + m.Webhook + m.App
 		if about != "" {
 			about += ": "
 		}

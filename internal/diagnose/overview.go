@@ -16,11 +16,11 @@ import (
 // Overview says how everything stands and what needs attention, from what the
 // store knows: nobody outside is asked. Every field is required.
 type Overview struct {
-	Reads     OverviewReads
-	Providers Providers
-	LastRun   func() time.Time // when the refresh loop last completed a round
-	Silent    time.Duration    // how long it may be silent
-	Now       func() time.Time
+	Reads   OverviewReads
+	Endings *Endings
+	LastRun func() time.Time // when the refresh loop last completed a round
+	Silent  time.Duration    // how long it may be silent
+	Now     func() time.Time
 }
 
 // OverviewReads is what the overview is made from.
@@ -83,15 +83,17 @@ const (
 	MatterDisabled    MatterKind = "disabled"      // a webhook was switched off
 	MatterParked      MatterKind = "parked"        // deliveries were put aside
 	MatterSecret      MatterKind = "client_secret" // it ends soon, or has ended
+	MatterAPIKey      MatterKind = "api_key"       // the same
 )
 
-// Matter is one thing that needs attention; at most one of Mailbox, Provider and
-// Webhook is what it is about.
+// Matter is one thing that needs attention; at most one of Mailbox, Provider,
+// Webhook and App is what it is about.
 type Matter struct {
 	Kind     MatterKind  `json:"kind"`
 	Mailbox  string      `json:"mailbox,omitempty"`
 	Provider string      `json:"provider,omitempty"`
 	Webhook  string      `json:"webhook,omitempty"`
+	App      string      `json:"app,omitempty"`
 	Title    string      `json:"title"`
 	Since    time.Time   `json:"since,omitzero"`
 	Until    time.Time   `json:"until,omitzero"`
@@ -133,11 +135,7 @@ const (
 	mattersPerSort = 25             // listed of each sort; the rest is counted
 	unsentSince    = 24 * time.Hour // how long a message that was not sent is news
 	hoursShown     = 24             // the present hour included
-	secretEndsSoon = 60 * 24 * time.Hour
 )
-
-// EndsSoon reports an end that has come or comes within 60 days.
-func EndsSoon(now, end time.Time) bool { return !end.IsZero() && end.Before(now.Add(secretEndsSoon)) }
 
 // Look looks at everything in the scope.
 func (o *Overview) Look(ctx context.Context, scope Scope) (State, error) {
@@ -279,7 +277,7 @@ func (u Unsent) matter() Matter {
 	}
 }
 
-// whole tells what concerns the whole server: webhooks and client secrets.
+// whole tells what concerns the whole server: webhooks, and what ends soon.
 func (o *Overview) whole(ctx context.Context, now time.Time) ([]Matter, error) {
 	var matters []Matter
 	webhooks, err := o.Reads.Undelivered(ctx)
@@ -304,39 +302,13 @@ func (o *Overview) whole(ctx context.Context, now time.Time) ([]Matter, error) {
 			})
 		}
 	}
-	providers, err := o.Providers.List(ctx)
-	for _, p := range providers {
-		matters = append(matters, secretEnds(now, p)...)
+	endings, err := o.Endings.List(ctx)
+	for _, e := range endings {
+		if EndsSoon(e.Kind, now, e.EndsAt) {
+			matters = append(matters, e.matter(now))
+		}
 	}
 	return matters, err
-}
-
-// secretEnds tells of a provider whose last client secret ends soon. One that
-// ends unknown to us is trusted to go on.
-func secretEnds(now time.Time, p provider.Record) []Matter {
-	var last time.Time
-	for _, s := range p.Secrets {
-		if s.ExpiresAt.IsZero() {
-			return nil
-		}
-		if s.ExpiresAt.After(last) {
-			last = s.ExpiresAt
-		}
-	}
-	if !EndsSoon(now, last) {
-		return nil
-	}
-	m := Matter{
-		Kind: MatterSecret, Provider: p.Name, Title: "Its client secret ends soon", Until: last,
-		Text: "After that, no access token of its mailboxes can be renewed.", Who: []fault.Who{fault.AppOwner, fault.Operator},
-		Remedy: "Have a new client secret made at the provider and add it here before then; the old one is still tried until it ends.",
-	}
-	if !last.After(now) {
-		m.Ended = true
-		m.Title, m.Text = "Its client secret has ended", "No access token of its mailboxes can be renewed."
-		m.Remedy = "Have a new client secret made at the provider and add it here."
-	}
-	return []Matter{m}
 }
 
 func emptyHours(now time.Time) []Hour {

@@ -20,6 +20,8 @@ type known struct {
 	webhooks  []diagnose.Undelivered
 	hours     []event.Hour
 	providers []provider.Record
+	keys      []diagnose.Ending
+	told      *told
 }
 
 func (k known) Mailboxes(_ context.Context, f mailbox.Filter) ([]mailbox.Listed, error) {
@@ -60,7 +62,7 @@ func (k known) List(context.Context) ([]provider.Record, error) { return k.provi
 var moment = time.Date(2026, 11, 24, 9, 30, 0, 0, time.UTC)
 
 func over(k known, run time.Time) *diagnose.Overview {
-	return &diagnose.Overview{Reads: k, Providers: k, LastRun: func() time.Time { return run }, Silent: 5 * time.Minute, Now: func() time.Time { return moment }}
+	return &diagnose.Overview{Reads: k, Endings: ends(k, moment), LastRun: func() time.Time { return run }, Silent: 5 * time.Minute, Now: func() time.Time { return moment }}
 }
 
 func box(address string, change func(*mailbox.Listed)) mailbox.Listed {
@@ -108,6 +110,9 @@ func TestOverview_TellsWhatNeedsAttentionTheMostUrgentFirst(t *testing.T) {
 			secret("ending", moment.Add(24*time.Hour)), secret("ended", moment.Add(-time.Hour)), secret("replaced", moment.Add(-time.Hour), moment.Add(300*24*time.Hour)),
 			secret("unknown", moment.Add(time.Hour), time.Time{}), secret("public"),
 		},
+		keys: []diagnose.Ending{
+			{Kind: diagnose.EndingAPIKey, Name: "desk", EndsAt: moment.Add(2 * time.Hour)}, {Kind: diagnose.EndingAPIKey, Name: "not yet", EndsAt: moment.Add(15 * 24 * time.Hour)},
+		},
 	}
 	s, err := over(k, moment.Add(-6*time.Minute)).Look(t.Context(), diagnose.Scope{})
 	if err != nil {
@@ -124,7 +129,7 @@ func TestOverview_TellsWhatNeedsAttentionTheMostUrgentFirst(t *testing.T) {
 	}
 	want := []diagnose.MatterKind{
 		diagnose.MatterSilent, diagnose.MatterDead, diagnose.MatterSuspended, diagnose.MatterQuarantined, diagnose.MatterFailing, diagnose.MatterStopped,
-		diagnose.MatterUnsent, diagnose.MatterDisabled, diagnose.MatterParked, diagnose.MatterSecret,
+		diagnose.MatterUnsent, diagnose.MatterDisabled, diagnose.MatterParked, diagnose.MatterSecret, diagnose.MatterAPIKey, diagnose.MatterSecret,
 	}
 	if !slices.Equal(kinds, want) {
 		t.Errorf("told %v, want %v", kinds, want)
@@ -132,9 +137,9 @@ func TestOverview_TellsWhatNeedsAttentionTheMostUrgentFirst(t *testing.T) {
 	if s.Mailboxes != 38 || s.Standings[mailbox.StandingDead] != 30 || s.More != 5 {
 		t.Errorf("%d mailboxes, %d dead, %d more", s.Mailboxes, s.Standings[mailbox.StandingDead], s.More)
 	}
-	last := s.Attention[len(s.Attention)-2:]
-	if last[0].Provider != "ending" || last[0].Ended || last[1].Provider != "ended" || !last[1].Ended {
-		t.Errorf("of the client secrets it tells %+v", last)
+	last := s.Attention[len(s.Attention)-3:] // the soonest first
+	if last[0].Provider != "ended" || !last[0].Ended || last[1].App != "desk" || last[1].Ended || last[2].Provider != "ending" || last[2].Ended {
+		t.Errorf("of what ends it tells %+v", last)
 	}
 }
 

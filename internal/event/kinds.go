@@ -16,6 +16,8 @@ const (
 	ProviderCreated Kind = "provider.created"
 	ProviderUpdated Kind = "provider.updated"
 	ProviderDeleted Kind = "provider.deleted"
+	SecretExpiring  Kind = "provider.secret_expiring"
+	SecretExpired   Kind = "provider.secret_expired"
 	MailboxCreated  Kind = "mailbox.created"
 	MailboxUpdated  Kind = "mailbox.updated"
 	MailboxDeleted  Kind = "mailbox.deleted"
@@ -78,6 +80,8 @@ const (
 	APIKeyUpdated    Kind = "api_key.updated"
 	APIKeyRenewed    Kind = "api_key.renewed"
 	APIKeyDeleted    Kind = "api_key.deleted"
+	APIKeyExpiring   Kind = "api_key.expiring"
+	APIKeyExpired    Kind = "api_key.expired"
 	KeysRotated      Kind = "keys.rotated"
 	RefreshSilent    Kind = "broker.silent"
 
@@ -101,6 +105,8 @@ func Kinds() []Described {
 		{ProviderCreated, "A provider was added.", false},
 		{ProviderUpdated, "A provider was changed.", false},
 		{ProviderDeleted, "A provider was removed.", false},
+		{SecretExpiring, "The last client secret of a provider ends soon: told 60, 30, 14, 7 days and a day ahead.", true},
+		{SecretExpired, "The last client secret of a provider has ended; its access tokens cannot be renewed.", true},
 		{MailboxCreated, "A mailbox was added.", false},
 		{MailboxUpdated, "A mailbox was changed.", false},
 		{MailboxDeleted, "A mailbox was removed.", false},
@@ -158,6 +164,8 @@ func Kinds() []Described {
 		{APIKeyUpdated, "An API key was changed: what it may do, where, or until when.", false},
 		{APIKeyRenewed, "An API key was given a new value; the old one ended.", false},
 		{APIKeyDeleted, "An API key was removed.", false},
+		{APIKeyExpiring, "An API key ends soon: told 14 days, 7 days and a day ahead.", true},
+		{APIKeyExpired, "An API key has ended; every call with it is refused.", true},
 		{KeysRotated, "The sealing key was rotated.", false},
 		{RefreshSilent, "The refresh loop has not run for too long.", true},
 	}

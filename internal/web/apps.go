@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/mailgrant/mailgrant/internal/access"
+	"github.com/mailgrant/mailgrant/internal/diagnose"
 	"github.com/mailgrant/mailgrant/internal/fault"
 	"github.com/mailgrant/mailgrant/internal/seal"
 )
@@ -75,9 +76,6 @@ type appFormView struct {
 	Conflict []string // what somebody else changed meanwhile, in words
 }
 
-// soon is how long before its end a key is marked.
-const soon = 14 * 24 * time.Hour
-
 func appRowOf(k access.APIKey, now time.Time) appRow {
 	row := appRow{
 		Name: k.Name, Mailboxes: k.Mailboxes, Networks: k.Networks, Ends: k.ExpiresAt, LastUsed: k.LastUsed, CreatedBy: k.CreatedBy, CreatedAt: k.CreatedAt,
@@ -85,11 +83,11 @@ func appRowOf(k access.APIKey, now time.Time) appRow {
 	for _, m := range k.May {
 		row.May = append(row.May, string(m))
 	}
-	switch left := k.ExpiresAt.Sub(now); {
+	switch {
 	case k.ExpiresAt.IsZero():
-	case left <= 0:
+	case !k.ExpiresAt.After(now):
 		row.Ended = badge{"ended", "red"}
-	case left < soon:
+	case diagnose.EndsSoon(diagnose.EndingAPIKey, now, k.ExpiresAt):
 		row.Ended = badge{"ends soon", "yellow"}
 	}
 	return row

@@ -181,6 +181,8 @@ func matterOf(m diagnose.Matter) matterView {
 		v.About, v.AboutURL = m.Mailbox, mailboxPath(m.Mailbox)
 	case m.Webhook != "":
 		v.About, v.AboutURL, v.Cure = m.Webhook, "/webhooks/"+url.PathEscape(m.Webhook), "See its deliveries"
+	case m.App != "":
+		v.About, v.AboutURL, v.Cure = m.App, "/apps/"+url.PathEscape(m.App), "Give it a later end date"
 	case m.Provider != "":
 		v.About, v.AboutURL, v.Cure = m.Provider, providerPath(m.Provider), "Add a client secret"
 	default:
@@ -200,7 +202,7 @@ func matterOf(m diagnose.Matter) matterView {
 	}
 	red := []diagnose.MatterKind{diagnose.MatterSilent, diagnose.MatterDead, diagnose.MatterStopped, diagnose.MatterUnsent, diagnose.MatterDisabled}
 	v.State = badge{m.Title, "yellow"}
-	if slices.Contains(red, m.Kind) || m.Kind == diagnose.MatterSecret && m.Ended {
+	if slices.Contains(red, m.Kind) || m.Ended {
 		v.State.Tone = "red"
 	}
 	return v

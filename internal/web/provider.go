@@ -55,23 +55,19 @@ type secretsView struct {
 	End  time.Time
 }
 
-func secretsOf(now time.Time, secrets []provider.ClientSecretRef) secretsView {
-	if len(secrets) == 0 {
+func secretsOf(now time.Time, p provider.Record) secretsView {
+	if len(p.Secrets) == 0 {
 		return secretsView{Text: "none"}
 	}
-	v := secretsView{Text: counted(len(secrets), "client secret")}
-	for _, s := range secrets {
-		if s.ExpiresAt.IsZero() {
-			v.End, v.Warn = time.Time{}, false
-			v.Text += ", no end known"
-			return v
-		}
-		if s.ExpiresAt.After(v.End) {
-			v.End = s.ExpiresAt
-		}
+	v := secretsView{Text: counted(len(p.Secrets), "client secret")}
+	e, known := diagnose.SecretEnding(p)
+	if !known {
+		v.Text += ", no end known"
+		return v
 	}
-	v.Warn = diagnose.EndsSoon(now, v.End)
-	if len(secrets) > 1 {
+	v.End = e.EndsAt
+	v.Warn = diagnose.EndsSoon(e.Kind, now, v.End)
+	if len(p.Secrets) > 1 {
 		v.Text += ", the last of them"
 	} else {
 		v.Text += ","
@@ -115,7 +111,7 @@ func (p *Pages) providerList(w http.ResponseWriter, r *http.Request) {
 	}
 	v := providersView{frame: p.frame(r, "Providers"), Kinds: p.kindTitles(), Now: p.Now(), Notice: notices[r.URL.Query().Get("done")]}
 	for _, one := range all {
-		v.Rows = append(v.Rows, providerRow{one.Name, p.kindTitle(one.Kind), one.Tenant + one.Issuer, secretsOf(v.Now, one.Secrets), used[one.Name]})
+		v.Rows = append(v.Rows, providerRow{one.Name, p.kindTitle(one.Kind), one.Tenant + one.Issuer, secretsOf(v.Now, one), used[one.Name]})
 	}
 	p.show(w, r, http.StatusOK, providersPage(v))
 }
@@ -149,7 +145,7 @@ func (p *Pages) providerView(r *http.Request, name string) (providerView, error)
 		return providerView{}, err
 	}
 	v := providerView{
-		frame: p.frame(r, record.Name), Now: p.Now(), Record: record, Redirect: p.Connect.Providers.RedirectURI(record), Secrets: secretsOf(p.Now(), record.Secrets),
+		frame: p.frame(r, record.Name), Now: p.Now(), Record: record, Redirect: p.Connect.Providers.RedirectURI(record), Secrets: secretsOf(p.Now(), record),
 		Kind: provider.Traits{Kind: record.Kind, Title: record.Kind},
 	}
 	for _, k := range p.Connect.Providers.Kinds() {

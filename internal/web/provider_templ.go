@@ -1225,7 +1225,7 @@ func secretsCard(v providerView) templ.Component {
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}
-					if diagnose.EndsSoon(v.Now, s.ExpiresAt) {
+					if diagnose.EndsSoon(diagnose.EndingSecret, v.Now, s.ExpiresAt) {
 						var templ_7745c5c3_Var42 string
 						templ_7745c5c3_Var42, templ_7745c5c3_Err = templ.JoinStringErrs(" ")
 						if templ_7745c5c3_Err != nil {

@@ -61,7 +61,7 @@ func open(t *testing.T, change func(*web.Options)) *desk {
 		t.Fatal(err)
 	}
 	o := web.Options{Connect: c, Access: d.access, Reads: s, PublicURL: public}
-	o.Overview = &diagnose.Overview{Reads: s, Providers: c.Providers, LastRun: time.Now, Silent: time.Minute, Now: time.Now}
+	o.Overview = &diagnose.Overview{Reads: s, Endings: &diagnose.Endings{Store: s, Providers: c.Providers, Now: time.Now}, LastRun: time.Now, Silent: time.Minute, Now: time.Now}
 	if change != nil {
 		change(&o)
 	}

@@ -23,7 +23,7 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 	for name, part := range map[string]func(*testing.T, func(*testing.T) *store.Store){
 		"grants": grants, "suspensions": suspensions, "providers": providers, "mailboxes": mailboxes, "links": links, "watches": watches, "messages": messages,
 		"submissions": submissions, "acts on submissions": acts, "lists": lists, "deliveries": deliveries, "ledger": ledger, "timeline": timeline, "operators": operators, "sessions": sessions, "API keys": apiKeys, "secrets": secrets, "counts": counts, "calls": calls,
-		"standings": standings, "outages": outages, "hours": hours, "attention": attention,
+		"standings": standings, "outages": outages, "hours": hours, "attention": attention, "endings": endings,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
