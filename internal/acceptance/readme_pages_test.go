@@ -20,7 +20,7 @@ func TestReadme_ByThePages(t *testing.T) {
 	t.Parallel()
 	chromium := testbed.StartChromium(t, testbed.ChromiumOptions{})
 	listener, base := realListen(t)
-	h := realOpenHouse(t, base+"/oauth/callback", "xoauth2")
+	h := realOpenHouse(t, base+"/oauth/callback", "xoauth2", realLife)
 	d := realOpenDesk(t)
 	r := realOpen(t, realOptions{listener: listener})
 	s := &site{App: r.app, base: r.base}

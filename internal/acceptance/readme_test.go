@@ -139,7 +139,7 @@ func TestReadme_ByTheCommandLine(t *testing.T) {
 	}
 	t.Parallel()
 	listener, base := realListen(t)
-	h := realOpenHouse(t, base+"/oauth/callback", "xoauth2")
+	h := realOpenHouse(t, base+"/oauth/callback", "xoauth2", realLife)
 	d := realOpenDesk(t)
 	// The path of a socket has to be short, so the test's own folder will not do.
 	dir, err := os.MkdirTemp("", "mailgrant-")

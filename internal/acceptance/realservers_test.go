@@ -24,8 +24,10 @@ const (
 	realAdelePassword = "adele-mail-password"
 	realClientSecret  = "a-client-secret-of-the-house"
 
-	// realTokenLife is short, so that access tokens run out while a test looks on.
-	realTokenLife = 10 * time.Second
+	// realShortLife makes access tokens run out while a test looks on, and on a
+	// busy machine between their hand-out and their use: for renewal alone.
+	realShortLife = 20 * time.Second
+	realLife      = time.Hour
 )
 
 // realHouse is an OpenID provider, a mail store and a submission server.
@@ -35,7 +37,8 @@ type realHouse struct {
 	post     *testbed.Postfix
 }
 
-func realOpenHouse(t *testing.T, callback, mechanism string) *realHouse {
+// realOpenHouse starts the servers of a house whose access tokens live that long.
+func realOpenHouse(t *testing.T, callback, mechanism string, life time.Duration) *realHouse {
 	t.Helper()
 	asking := testbed.OIDCClient{ID: "dovecot", Secret: "a-mail-server-secret", IntrospectOnly: true}
 	h := &realHouse{}
@@ -46,7 +49,7 @@ func realOpenHouse(t *testing.T, callback, mechanism string) *realHouse {
 			{Login: "adele", Password: "adele-password", Email: realAdeleAddress, EmailVerified: true, Name: "Adele Vance"},
 			{Login: "unsure", Password: "unsure-password", Email: realUnsureAddress},
 		},
-		AccessTokenTTL: realTokenLife,
+		AccessTokenTTL: life,
 	})
 	h.store = testbed.StartDovecot(t, testbed.DovecotOptions{
 		IntrospectionURL: h.provider.IntrospectionURL(asking), Mechanisms: []string{mechanism},
@@ -135,7 +138,7 @@ func TestRealServers(t *testing.T) {
 			}
 			var base string
 			options.listener, base = realListen(t)
-			h := realOpenHouse(t, base+"/oauth/callback", way.mechanism)
+			h := realOpenHouse(t, base+"/oauth/callback", way.mechanism, realShortLife)
 			s := realOpen(t, options)
 			h.furnish(t, s)
 			d := realOpenDesk(t)
