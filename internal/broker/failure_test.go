@@ -3,6 +3,7 @@ package broker_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -165,6 +166,43 @@ func TestFailure_OfOneResourceIsNotTheOthers(t *testing.T) {
 		}
 		if err := <-other; !fault.Has(err, "oauth.invalid_scope") {
 			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestFailure_OfOneResourceIsNotMendedByTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		b := h.broker("a")
+		no := &fault.Error{ID: "oauth.invalid_scope", Kind: fault.Refused, Text: "No."}
+		h.server.before = on(1, no)
+		refused(t, b, no.ID)
+		failing, err := h.store.Grant(t.Context(), "desk")
+		if err != nil || failing.Failures != 1 || failing.Cause != no.ID {
+			t.Fatalf("failures %d, cause %q, %v", failing.Failures, failing.Cause, err)
+		}
+		stays := func(when string) {
+			t.Helper()
+			if _, _, err := b.Lend(t.Context(), "desk", "graph", 0); err != nil {
+				t.Fatal(err)
+			}
+			g, err := h.store.Grant(t.Context(), "desk")
+			if err != nil || g.Failures != 1 || g.Cause != no.ID || !g.NextRefreshAt.Equal(failing.NextRefreshAt) {
+				t.Errorf("%s, a token for graph left failures %d, cause %q and the renewal due at %s, want %s; %v", when, g.Failures, g.Cause, g.NextRefreshAt, failing.NextRefreshAt, err)
+			}
+		}
+		stays("while mail is backed off")
+		b.Refused(t.Context(), "desk", "graph", seal.NewSecret("A2-graph"))
+		time.Sleep(failing.NextRefreshAt.Sub(time.Now()) + time.Second)
+		stays("once mail is due")
+		if slices.Contains(h.store.kinds(), event.GrantRecovered) {
+			t.Error("it was told that the renewal works again")
+		}
+		if got := lend(t, b); got != "A4-mail" {
+			t.Errorf("lent %q", got)
+		}
+		if g, err := h.store.Grant(t.Context(), "desk"); err != nil || g.Failures != 0 || g.Cause != "" || !slices.Contains(h.store.kinds(), event.GrantRecovered) {
+			t.Errorf("after a good renewal: failures %d, cause %q, %v", g.Failures, g.Cause, err)
 		}
 	})
 }

@@ -104,7 +104,10 @@ func (m *memory) FinishRefresh(_ context.Context, f broker.FinishRefresh) error 
 	if !f.Access.Sealed.IsZero() {
 		m.access[f.MailboxID+" "+f.Access.Resource] = f.Access
 	}
-	g.Intent, g.Candidate, g.Failures, g.Cause, g.CauseText, g.Remedy = mailbox.Intent{}, seal.Sealed{}, 0, "", "", ""
+	g.Intent, g.Candidate = mailbox.Intent{}, seal.Sealed{}
+	if !f.Aside {
+		g.Failures, g.Cause, g.CauseText, g.Remedy = 0, "", "", ""
+	}
 	g.Lease.Owner, g.Lease.Until = "", time.Time{}
 	g.NextRefreshAt, g.LastRefreshAt = f.NextRefreshAt, f.Now
 	g.SecretsVersion++

@@ -27,7 +27,7 @@ type Store interface {
 	BeginRefresh(ctx context.Context, b BeginRefresh) (mailbox.Grant, error)
 	// FinishRefresh stores what the provider answered, moves the current
 	// refresh token to previous when a new one came, clears intent, candidate,
-	// failures and lease, and writes the events, only under its fence: else
+	// failures (not Aside) and lease, and writes the events, only under its fence: else
 	// it changes nothing and gives "work.fenced" (Conflict).
 	FinishRefresh(ctx context.Context, f FinishRefresh) error
 	// FailRefresh records a failure and gives the lease back, only under its
@@ -58,6 +58,7 @@ type FinishRefresh struct {
 	Fence         int64
 	Access        mailbox.AccessToken // zero: the answer held a refresh token alone
 	RefreshToken  seal.Sealed         // zero: the provider did not rotate
+	Aside         bool                // says nothing of the mailbox's first resource: failures, cause and remedy stay
 	NextRefreshAt time.Time
 	Now           time.Time
 	Events        []event.Event

@@ -124,7 +124,7 @@ func (b *Broker) overtaken(ctx context.Context, a attempt) (*entry, error) {
 	e.checked = a.begun
 	err = b.persist(ctx, func(ctx context.Context) error {
 		return b.store.FinishRefresh(ctx, FinishRefresh{
-			MailboxID: a.mailboxID, Fence: a.g.Lease.Fence, Access: at, NextRefreshAt: a.g.NextRefreshAt, Now: b.now(),
+			MailboxID: a.mailboxID, Fence: a.g.Lease.Fence, Access: at, Aside: a.aside, NextRefreshAt: a.g.NextRefreshAt, Now: b.now(),
 		})
 	})
 	if err != nil && !fault.Has(err, "work.fenced") {

@@ -56,6 +56,13 @@ func (b *Broker) settle(ctx context.Context, a attempt, o opened, tokens provide
 		return nil, b.settleFailure(ctx, a, fault.Of(err), false)
 	}
 	wrong := otherResource(tokens, o)
+	due := nextRefresh(now, e.expires)
+	if a.aside { // what failed for the first resource, or is due, is not mended by this one
+		a.g.Failures, a.g.Cause = b.shelf.failures(a.key)
+		if !a.g.NextRefreshAt.IsZero() {
+			due = a.g.NextRefreshAt
+		}
+	}
 	err = b.persist(ctx, func(ctx context.Context) error {
 		return b.store.FinishRefresh(ctx, FinishRefresh{
 			MailboxID: a.mailboxID, Fence: a.g.Lease.Fence,
@@ -63,7 +70,7 @@ func (b *Broker) settle(ctx context.Context, a attempt, o opened, tokens provide
 				MailboxID: a.mailboxID, Resource: got.resource, Sealed: access,
 				Scopes: tokens.Scopes, ObtainedAt: now, ExpiresAt: e.expires,
 			},
-			RefreshToken: refresh, NextRefreshAt: a.due(nextRefresh(now, e.expires), now), Now: now,
+			RefreshToken: refresh, Aside: a.aside, NextRefreshAt: due, Now: now,
 			Events: goodNews(now, a, got.resource, e.expires, late, wrong),
 		})
 	})
@@ -106,7 +113,7 @@ func (b *Broker) settleHalf(ctx context.Context, a attempt, next, used seal.Secr
 	again := now.Add(backoff(f, a.g.Failures+1))
 	err = b.persist(ctx, func(ctx context.Context) error {
 		return b.store.FinishRefresh(ctx, FinishRefresh{
-			MailboxID: a.mailboxID, Fence: a.g.Lease.Fence, RefreshToken: refresh, NextRefreshAt: a.due(again, now), Now: now,
+			MailboxID: a.mailboxID, Fence: a.g.Lease.Fence, RefreshToken: refresh, Aside: a.aside, NextRefreshAt: a.due(again, now), Now: now,
 			Events: badNews(now, a, f, false, again),
 		})
 	})

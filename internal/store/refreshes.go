@@ -38,7 +38,10 @@ func (s *Store) BeginRefresh(ctx context.Context, b broker.BeginRefresh) (mailbo
 // keeps the answer: the token it rotated to is the only one that works.
 func (s *Store) FinishRefresh(ctx context.Context, f broker.FinishRefresh) error {
 	return s.change(ctx, "finish the refresh", func(t *tx) error {
-		rotated := ""
+		rotated, failures := "", "failures = 0, cause = '', cause_text = '', remedy = '',"
+		if f.Aside {
+			failures = ""
+		}
 		args := []any{f.MailboxID, f.Fence, stamp(f.NextRefreshAt), stamp(f.Now)}
 		if !f.RefreshToken.IsZero() {
 			rotated = "previous_refresh_token = refresh_token, refresh_token = $5,"
@@ -47,7 +50,7 @@ func (s *Store) FinishRefresh(ctx context.Context, f broker.FinishRefresh) error
 		n, err := t.exec(`
 			UPDATE grants SET `+rotated+` candidate = NULL, lease_owner = '', lease_until = 0,
 				intent_fence = 0, intent_resource = '', intent_at = 0, next_refresh_at = $3, last_refresh_at = $4,
-				failures = 0, cause = '', cause_text = '', remedy = '', secrets_version = secrets_version + 1
+				`+failures+` secrets_version = secrets_version + 1
 			WHERE mailbox_id = $1 AND lease_fence = $2 AND lease_owner <> '' AND state IN ('active', 'suspended')`, args...)
 		if err != nil {
 			return err

@@ -195,6 +195,14 @@ func failures(t *testing.T, open func(*testing.T) *store.Store) {
 	if g = w.grant(m.ID); g.Failures != 2 || !g.Intent.IsZero() || g.Lease.Owner != "" || g.Cause != "oauth.no_answer" || g.CauseText != "No answer came." || g.Remedy != "Wait." {
 		t.Fatalf("got %+v", g)
 	}
+	begun, err = w.BeginRefresh(w.ctx, begin(m, "a", 0))
+	must(t, err)
+	aside := w.answer(m, begun.Lease.Fence, "refresh-aside")
+	aside.Aside = true
+	must(t, w.FinishRefresh(w.ctx, aside))
+	if g = w.grant(m.ID); g.Failures != 2 || g.Lease.Owner != "" || g.Cause != "oauth.no_answer" || g.CauseText != "No answer came." || g.Remedy != "Wait." || w.opened(g.RefreshToken, "grant", m.ID, "refresh_token") != "refresh-aside" {
+		t.Fatalf("an answer for another resource left %+v", g)
+	}
 	if g = failed(false, true); g.State != mailbox.GrantDead || g.RefreshToken.IsZero() {
 		t.Fatalf("got %+v", g)
 	}
