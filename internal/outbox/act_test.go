@@ -3,6 +3,7 @@ package outbox_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mailgrant/mailgrant/internal/event"
 	"github.com/mailgrant/mailgrant/internal/fault"
@@ -35,6 +36,43 @@ func TestOutbox_PeopleActOnWhatWaits(t *testing.T) {
 		if p.h.Count(t, event.SubmissionHastened) != 1 {
 			t.Error("what an operator asked for is no event")
 		}
+	})
+	t.Run("tried at once after a restart, but not before the provider's wait is over", func(t *testing.T) {
+		t.Parallel()
+		p := newPost(t, provider.Traits{}, nil)
+		p.h.FailLending(&fault.Error{ID: "oauth.rate_limited", Kind: fault.Limited, Text: "Too many requests.", Remedy: "Wait.", Retry: true, RetryAfter: 10 * time.Minute})
+		s, other := p.submit("waiting"), p.submit("behind it")
+		p.want(p.send(s.ID), outbox.Queued, false, "oauth.rate_limited", 0)
+		p.h.FailLending(nil)
+		p.Outbox = outbox.New(p.options())
+		for _, id := range []string{s.ID, other.ID} {
+			if _, err := p.RetryNow(t.Context(), id, anna); err != nil {
+				t.Fatal(err)
+			}
+			got := p.send(id)
+			if got.State != outbox.Queued || got.Cause != "oauth.rate_limited" || got.CauseText != "Too many requests." || got.Remedy != "Wait." || got.NextAttemptAt.Before(p.clock.Now().Add(9*time.Minute)) {
+				t.Errorf("the provider's wait was not kept: %+v", got)
+			}
+		}
+		p.clock.pass(11 * time.Minute)
+		for _, id := range []string{s.ID, other.ID} {
+			if got := p.send(id); got.State != outbox.Sent {
+				t.Errorf("after the wait: %+v", got)
+			}
+		}
+	})
+	t.Run("tried at once after a restart, where nobody but we had to wait", func(t *testing.T) {
+		t.Parallel()
+		p := newPost(t, provider.Traits{}, nil)
+		p.h.FailLending(noGrant())
+		s := p.submit("waiting")
+		p.want(p.send(s.ID), outbox.Queued, false, "grant.none", 0)
+		p.h.FailLending(nil)
+		p.Outbox = outbox.New(p.options())
+		if _, err := p.RetryNow(t.Context(), s.ID, anna); err != nil {
+			t.Fatal(err)
+		}
+		p.want(p.send(s.ID), outbox.Sent, false, "", 1)
 	})
 	t.Run("called off, and never sent", func(t *testing.T) {
 		t.Parallel()

@@ -82,8 +82,11 @@ type Store interface {
 	// that another has taken over from: it is possibly duplicated, unless it was, or
 	// will be, settled as Found. It changes nothing else.
 	TakenLate(ctx context.Context, l Late) error
-	// Retry puts it back to queued until NextAttemptAt, under the fence.
+	// Retry puts it back to queued until NextAttemptAt, under the fence, and keeps the
+	// hold with it.
 	Retry(ctx context.Context, r Retry) error
+	// Holds gives what is kept and has not ended.
+	Holds(ctx context.Context, now time.Time) ([]Hold, error)
 	// Hasten makes a queued submission due now, with its job, where nobody has claimed
 	// it since it had this fence ("work.fenced").
 	Hasten(ctx context.Context, id string, fence int64, now time.Time, e event.Event) error
@@ -129,6 +132,7 @@ type Retry struct {
 	Remedy        string
 	Now           time.Time
 	Event         event.Event // zero Kind: none (waiting for the rate budget is no news)
+	Hold          Hold        // zero Until: none
 }
 
 // Lender lends access tokens; see the broker.

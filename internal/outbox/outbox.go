@@ -60,15 +60,10 @@ type Outbox struct {
 	bell    chan struct{} // rung by Nudge
 	mu      sync.Mutex
 	holds   map[string]hold      // by mailbox
+	learnt  bool                 // the kept ones are among them
 	detours map[string]time.Time // by mailbox: until when the second way is taken
 	nudged  map[string]bool      // mailboxes whose submissions are to be woken
 	nudges  map[string]int       // how often, by mailbox
-}
-
-// hold keeps a mailbox's queue waiting after a fault that is not one message's.
-type hold struct {
-	until time.Time
-	fault *fault.Error
 }
 
 // New makes an Outbox.
@@ -268,6 +263,9 @@ func (o *Outbox) Run(ctx context.Context) error {
 					o.Logger.Error("send a submission", "submission_id", id, "err", err)
 				}
 			})
+		}
+		if err := o.learnHolds(ctx); err != nil && ctx.Err() == nil {
+			o.Logger.Error("read what providers asked to wait for", "err", err)
 		}
 		if o.Now().Sub(lastPurge) > 10*time.Minute {
 			o.purge(ctx)

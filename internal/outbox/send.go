@@ -62,6 +62,8 @@ type attempt struct {
 	detourBy protocol.Name
 	// nudgesBefore is how often its mailbox had been nudged when it began.
 	nudgesBefore int
+	// asked is the wait that the provider asked for in this attempt.
+	asked Hold
 }
 
 func (a *attempt) run(ctx context.Context) error {
@@ -86,7 +88,11 @@ func (a *attempt) run(ctx context.Context) error {
 	if a.kind, a.reg, err = a.Directory.Registration(ctx, a.box.Provider); err != nil {
 		return a.stumble(ctx, err)
 	}
-	if h, held := a.held(); held {
+	h, held, err := a.held(ctx)
+	if err != nil {
+		return a.stumble(ctx, err)
+	}
+	if held {
 		return a.postpone(ctx, h.until.Sub(a.Now()), h.fault)
 	}
 	traits := a.kind.Traits()
@@ -246,29 +252,6 @@ func schedule(attempts int) time.Duration {
 	return minutes[min(attempts, len(minutes)-1)] * time.Minute
 }
 
-// holdBack retries, and lets the rest of the mailbox's queue wait as long. Where
-// the mailbox was nudged meanwhile, what failed may be mended already.
-func (a *attempt) holdBack(ctx context.Context, f *fault.Error, wait time.Duration) error {
-	if waitsForGrant(f.ID) && a.nudgedMeanwhile() {
-		return a.retry(ctx, f, nudgedAgain)
-	}
-	a.mu.Lock()
-	a.holds[a.s.MailboxID] = hold{until: a.Now().Add(wait), fault: f}
-	a.mu.Unlock()
-	return a.retry(ctx, f, wait)
-}
-
-func (a *attempt) held() (hold, bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	h, ok := a.holds[a.s.MailboxID]
-	if ok && !a.Now().Before(h.until) {
-		delete(a.holds, a.s.MailboxID)
-		return hold{}, false
-	}
-	return h, ok
-}
-
 // postpone waits without having tried: for the budget (no fault), or for what
 // holds the whole mailbox.
 func (a *attempt) postpone(ctx context.Context, wait time.Duration, f *fault.Error) error {
@@ -316,7 +299,7 @@ func (a *attempt) retry(ctx context.Context, f *fault.Error, wait time.Duration)
 	}
 	r := Retry{
 		ID: a.s.ID, Fence: a.s.Lease.Fence, NextAttemptAt: a.next(wait), Attempted: true, InData: a.unknown,
-		Reply: f.Detail.Reply, Cause: f.ID, CauseText: f.Text, Remedy: f.Remedy, Now: a.Now(), Event: e,
+		Reply: f.Detail.Reply, Cause: f.ID, CauseText: f.Text, Remedy: f.Remedy, Now: a.Now(), Event: e, Hold: a.asked,
 	}
 	return a.record(ctx, func(ctx context.Context) error { return a.Store.Retry(ctx, r) })
 }

@@ -206,9 +206,40 @@ func (s *Store) Retry(ctx context.Context, r outbox.Retry) error {
 		if n == 0 {
 			return fenced("this submission")
 		}
+		if err := t.keepHold(r.Hold, r.Now); err != nil {
+			return err
+		}
 		t.wakeSubmission(r.ID, r.NextAttemptAt)
 		return t.addEvents(r.Event)
 	})
+}
+
+// keepHold keeps what a provider asked for, the longest wait of several, and
+// forgets what has ended.
+func (t *tx) keepHold(h outbox.Hold, now time.Time) error {
+	if h.Until.IsZero() {
+		return nil
+	}
+	if _, err := t.exec("DELETE FROM holds WHERE held_until <= $1", stamp(now)); err != nil {
+		return err
+	}
+	_, err := t.exec(`
+		INSERT INTO holds (mailbox_id, held_until, cause, cause_text, remedy) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (mailbox_id) DO UPDATE SET held_until = excluded.held_until, cause = excluded.cause, cause_text = excluded.cause_text, remedy = excluded.remedy
+		WHERE holds.held_until < excluded.held_until`, h.MailboxID, stamp(h.Until), h.Cause, plain(h.CauseText), plain(h.Remedy))
+	return err
+}
+
+// Holds implements outbox.Store.
+func (s *Store) Holds(ctx context.Context, now time.Time) ([]outbox.Hold, error) {
+	var holds []outbox.Hold
+	err := s.rows(ctx, "SELECT mailbox_id, held_until, cause, cause_text, remedy FROM holds WHERE held_until > $1 ORDER BY mailbox_id", []any{stamp(now)}, func(row scanner) error {
+		var h outbox.Hold
+		err := row.Scan(&h.MailboxID, at(&h.Until), &h.Cause, &h.CauseText, &h.Remedy)
+		holds = append(holds, h)
+		return err
+	})
+	return holds, fail(ctx, "list what providers asked to wait for", err)
 }
 
 // waits is the condition under which somebody who is no worker may change a

@@ -208,6 +208,42 @@ func submissions(t *testing.T, open func(*testing.T) *store.Store) {
 			t.Error("no event was given, and one was written")
 		}
 	})
+	t.Run("a retry keeps the wait that the provider asked for", func(t *testing.T) {
+		w := newWorld(t, open)
+		id := w.accept().ID
+		hold := func(h outbox.Hold, now time.Duration) {
+			t.Helper()
+			v := w.claimed(id, now)
+			must(t, w.Retry(w.ctx, outbox.Retry{ID: id, Fence: v.Lease.Fence, NextAttemptAt: noon().Add(now), Now: noon().Add(now), Hold: h}))
+		}
+		kept := func(after time.Duration, want ...outbox.Hold) {
+			t.Helper()
+			got, err := w.Holds(w.ctx, noon().Add(after))
+			must(t, err)
+			if d := cmp.Diff(want, got); d != "" {
+				t.Errorf("after %v: %s", after, d)
+			}
+		}
+		long := outbox.Hold{MailboxID: "m", Until: noon().Add(time.Hour), Cause: "oauth.rate_limited", CauseText: "Too \x00 many.", Remedy: "Wait."}
+		short, other := long, long
+		short.Until, other.MailboxID, other.Until = noon().Add(time.Minute), "n", noon().Add(2*time.Minute)
+		hold(outbox.Hold{}, 0)
+		kept(0)
+		hold(long, 0)
+		hold(short, 0) // shortens nothing
+		hold(other, 0)
+		long.CauseText, other.CauseText = "Too \uFFFD many.", "Too \uFFFD many."
+		kept(0, long, other)
+		kept(2*time.Minute, long)
+		kept(time.Hour)
+		short.Until = noon().Add(3 * time.Hour)
+		hold(short, 2*time.Hour)
+		short.CauseText = "Too \uFFFD many."
+		kept(0, short) // those that had ended are gone
+		v := w.claimed(id, 2*time.Hour)
+		wantFault(t, w.Retry(w.ctx, outbox.Retry{ID: id, Fence: v.Lease.Fence - 1, Hold: outbox.Hold{MailboxID: "late", Until: noon().Add(9 * time.Hour)}}), "work.fenced", fault.Conflict)
+		kept(0, short)
+	})
 	t.Run("is due at once when what its mailbox lacked is there", func(t *testing.T) {
 		w := newWorld(t, open)
 		retry := func(id, cause string) {

@@ -8,3 +8,12 @@ CREATE TABLE endings_told (
     days    BIGINT NOT NULL,
     PRIMARY KEY (kind, id)
 );
+
+-- A wait that a provider asked for: nothing is sent from the mailbox before.
+CREATE TABLE holds (
+    mailbox_id TEXT PRIMARY KEY,
+    held_until BIGINT NOT NULL,
+    cause      TEXT NOT NULL,
+    cause_text TEXT NOT NULL,
+    remedy     TEXT NOT NULL
+);
