@@ -70,11 +70,6 @@ func (s *Store) ClaimHead(ctx context.Context, webhookID, mailboxID, owner strin
 // SettleDelivery implements webhook.Store.
 func (s *Store) SettleDelivery(ctx context.Context, v webhook.Settlement) error {
 	return s.change(ctx, "settle a delivery", func(t *tx) error {
-		if len(v.Events) > 0 {
-			if err := t.oneEventWriter(); err != nil {
-				return err
-			}
-		}
 		webhookID, mailboxID, err := t.lockQueueOf(v.DeliveryID)
 		if absent(err) {
 			return fenced("this delivery")
@@ -184,8 +179,12 @@ func (t *tx) turnTo(webhookID, mailboxID string) error {
 }
 
 // DueQueues implements webhook.Store. It asks for each webhook that is on, by an
-// index that begins with the webhook: the others cost nothing.
+// index that begins with the webhook: the others cost nothing. What a process left
+// unplaced, which died after its commit, gets into the queues first.
 func (s *Store) DueQueues(ctx context.Context, now time.Time, ofEach int) ([]webhook.Queue, error) {
+	if !s.dialect.oneWriter {
+		s.placeEvents(ctx)
+	}
 	var on []string
 	err := s.rows(ctx, "SELECT id FROM webhooks WHERE disabled = '' ORDER BY id", nil, func(row scanner) error {
 		var id string

@@ -14,9 +14,9 @@ type dialect struct {
 	// claimWatches ends the SELECT of free watches (called w): it passes over
 	// those that another process is taking just now.
 	claimWatches string
-	// oneEventWriter, where not empty, is run before events are written: it lets
-	// one transaction at a time do so until it ends.
-	oneEventWriter string
+	// onePlacer, where not empty, is run before events are placed: it lets one
+	// transaction at a time do so until it ends.
+	onePlacer string
 	// oneWriter says that one transaction at a time changes anything.
 	oneWriter bool
 	// placeholder stands for an argument, counted from 1, in a statement with many
@@ -30,6 +30,6 @@ var postgresDialect = dialect{
 	name:           "postgres",
 	forUpdate:      " FOR NO KEY UPDATE",
 	claimWatches:   " FOR NO KEY UPDATE OF w SKIP LOCKED",
-	oneEventWriter: "SELECT pg_advisory_xact_lock(7236280114)",
+	onePlacer:      "SELECT pg_advisory_xact_lock(7236280114)",
 	placeholder:    func(number int) string { return "$" + strconv.Itoa(number) },
 }

@@ -2,9 +2,9 @@
 // PostgreSQL, and decides nothing: what capabilities rule, it makes true.
 //
 // One method is one transaction is one true sentence. The events of a change
-// are written inside it, by one function (addEvents) that also puts them into
-// the queues of the webhooks that want them and enqueues the jobs that wake
-// the work. No transaction leaves the package.
+// are written inside it, by one function (addEvents). Another (place) gives them
+// their places in the timeline, puts them into the queues of the webhooks that want
+// them and enqueues the jobs that wake the work. No transaction leaves the package.
 //
 // # One text for two databases
 //
@@ -24,9 +24,11 @@
 // with BEGIN IMMEDIATE, and a pool of read-only ones beside it. On PostgreSQL
 // a method locks the row that it decides about;
 // serialization failures and deadlocks are tried again inside the method.
-// Events are written one transaction after another on both, so that their
+// Events are placed by one transaction after another on both, so that their
 // position is the order in which they became visible: who follows the timeline
-// misses none.
+// misses none. On SQLite that is the change's own transaction. On PostgreSQL
+// changes commit side by side, and their events are placed right after that, many
+// at once, before the method returns (places.go, docs/decisions/0006).
 //
 // Writes under a lease carry its fence; see package work. A lease that has run
 // out still lets its holder write as long as nobody else has taken it.

@@ -15,54 +15,32 @@ func (s *Store) WriteEvent(ctx context.Context, e event.Event) error {
 	return s.change(ctx, "write an event", func(t *tx) error { return t.addEvents(e) })
 }
 
-// oneEventWriter makes this transaction the one that writes events until it
-// ends. Taken before the queues are locked, so that nobody waits in a circle.
-func (t *tx) oneEventWriter() error {
-	if t.s.dialect.oneEventWriter == "" {
-		return nil
-	}
-	_, err := t.exec(t.s.dialect.oneEventWriter)
-	return err
-}
-
-// addEvents writes events and puts them into the queues of the webhooks that
-// want them. An event without a kind is none. It is the last thing a
-// transaction does.
+// addEvents writes events, which get their places in the timeline now or, on
+// PostgreSQL, when they are committed; see placeEvents. An event without a kind is
+// none. It is the last thing a transaction does.
 func (t *tx) addEvents(events ...event.Event) error {
 	events = slices.DeleteFunc(slices.Clone(events), func(e event.Event) bool { return e.Kind == "" })
 	if len(events) == 0 {
 		return nil
 	}
-	if err := t.oneEventWriter(); err != nil {
-		return err
+	for _, e := range events {
+		t.events = append(t.events, e.Kind)
 	}
-	webhooks, err := t.listening()
-	if err != nil {
-		return err
-	}
-	var last int64
-	if err := t.row("SELECT COALESCE(MAX(position), 0) FROM events").Scan(&last); err != nil {
-		return err
+	if t.s.dialect.oneWriter {
+		return t.place(events)
 	}
 	var rows [][]any
-	for i, e := range events {
-		data, err := text(e.Data)
+	for _, e := range events {
+		row, err := eventRow(e)
 		if err != nil {
 			return err
 		}
-		rows = append(rows, []any{
-			last + int64(i) + 1, e.ID, stamp(e.At), string(e.Kind), e.MailboxID, e.Mailbox, string(e.Actor.Kind), plain(e.Actor.Name),
-			e.Cause, plain(e.Text), plain(e.Remedy), data,
-		})
-		t.events = append(t.events, e.Kind)
+		rows = append(rows, row)
 	}
-	if err := t.insert("events (position, "+eventColumns+")", rows); err != nil {
+	if err := t.insert("unplaced_events ("+eventColumns+")", rows); err != nil {
 		return fmt.Errorf("write events: %w", err)
 	}
-	if err := t.fanOut(webhooks, events); err != nil {
-		return fmt.Errorf("queue events: %w", err)
-	}
-	return t.countHours(events)
+	return nil
 }
 
 // plain makes foreign text storable: PostgreSQL takes neither NUL nor broken
@@ -72,6 +50,13 @@ func plain(s string) string {
 }
 
 const eventColumns = `id, at, kind, mailbox_id, mailbox, actor_kind, actor_name, cause, text, remedy, data`
+
+func eventRow(e event.Event) ([]any, error) {
+	data, err := text(e.Data)
+	return []any{
+		e.ID, stamp(e.At), string(e.Kind), e.MailboxID, e.Mailbox, string(e.Actor.Kind), plain(e.Actor.Name), e.Cause, plain(e.Text), plain(e.Remedy), data,
+	}, err
+}
 
 func scanEvent(e *event.Event) []any {
 	return []any{

@@ -91,9 +91,6 @@ func (s *Store) Standings(ctx context.Context) (map[string]webhook.Standing, err
 // a delivery is parked begin anew.
 func (s *Store) Replay(ctx context.Context, webhookID, id string, e event.Event) error {
 	return s.change(ctx, "replay a delivery", func(t *tx) error {
-		if err := t.oneEventWriter(); err != nil {
-			return err
-		}
 		of, mailboxID, err := t.lockQueueOf(id)
 		if absent(err) || err == nil && of != webhookID {
 			return noDelivery()
@@ -126,7 +123,7 @@ func (s *Store) ReplayParked(ctx context.Context, webhookID string, queues int, 
 	var replayed int
 	err := s.change(ctx, "replay parked deliveries", func(t *tx) error {
 		replayed = 0
-		if err := t.oneEventWriter(); err != nil {
+		if err := t.onePlacer(); err != nil {
 			return err
 		}
 		var mailboxes []string
@@ -214,9 +211,6 @@ func (s *Store) Outdated(ctx context.Context, before time.Time, limit int) ([]we
 // DropDeliveries implements webhook.Store.
 func (s *Store) DropDeliveries(ctx context.Context, o webhook.Outdated, before time.Time, e event.Event) error {
 	return s.change(ctx, "remove outdated deliveries", func(t *tx) error {
-		if err := t.oneEventWriter(); err != nil {
-			return err
-		}
 		var locked string
 		err := t.row("SELECT mailbox_id FROM delivery_queues WHERE webhook_id = $1 AND mailbox_id = $2"+s.dialect.forUpdate, o.WebhookID, o.MailboxID).Scan(&locked)
 		if err != nil && !absent(err) {

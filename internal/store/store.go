@@ -16,6 +16,7 @@ type Store struct {
 	write   *sql.DB // SQLite: one connection; PostgreSQL: the pool
 	read    *sql.DB // SQLite: read-only connections; PostgreSQL: the same pool
 	line    line    // SQLite: where changes wait for their turn
+	places  places  // PostgreSQL: where changes wait for their events to be placed
 	dialect dialect
 	url     string
 	log     *slog.Logger

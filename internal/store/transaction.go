@@ -60,6 +60,9 @@ func (s *Store) once(ctx context.Context, fn func(*tx) error) error {
 		return fmt.Errorf("commit: %w", err)
 	}
 	t.committed()
+	if len(t.events) > 0 {
+		s.placeEvents(ctx)
+	}
 	return nil
 }
 

@@ -1,0 +1,17 @@
+-- +goose Up
+-- Events that are committed and have no place in the timeline yet; see package store. SQLite has one writer, whose events get their
+-- places at once: there the table stays empty, and the type of entry is a mere name.
+CREATE TABLE unplaced_events (
+    entry      BIGSERIAL PRIMARY KEY,
+    id         TEXT NOT NULL UNIQUE,
+    at         BIGINT NOT NULL,
+    kind       TEXT NOT NULL,
+    mailbox_id TEXT NOT NULL,
+    mailbox    TEXT NOT NULL,
+    actor_kind TEXT NOT NULL,
+    actor_name TEXT NOT NULL,
+    cause      TEXT NOT NULL,
+    text       TEXT NOT NULL,
+    remedy     TEXT NOT NULL,
+    data       TEXT NOT NULL
+);
