@@ -27,9 +27,9 @@ type dialect struct {
 var sqliteDialect = dialect{name: "sqlite", oneWriter: true, placeholder: func(int) string { return "?" }}
 
 var postgresDialect = dialect{
-	name:           "postgres",
-	forUpdate:      " FOR NO KEY UPDATE",
-	claimWatches:   " FOR NO KEY UPDATE OF w SKIP LOCKED",
-	onePlacer:      "SELECT pg_advisory_xact_lock(7236280114)",
-	placeholder:    func(number int) string { return "$" + strconv.Itoa(number) },
+	name:         "postgres",
+	forUpdate:    " FOR NO KEY UPDATE",
+	claimWatches: " FOR NO KEY UPDATE OF w SKIP LOCKED",
+	onePlacer:    "SELECT pg_advisory_xact_lock(7236280114)",
+	placeholder:  func(number int) string { return "$" + strconv.Itoa(number) },
 }

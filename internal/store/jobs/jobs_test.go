@@ -177,14 +177,15 @@ func TestJobs_RefusedChangeLeavesNone(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// The event's ID is taken: the transaction fails after everything else in it was done.
+		// The transaction fails after everything else in it was done: SQLite refuses an ID that is taken, PostgreSQL a NUL.
 		taken := event.New(time.Now(), event.MailboxTested, event.System(), "Tested.")
 		if err := s.WriteEvent(t.Context(), taken); err != nil {
 			t.Fatal(err)
 		}
+		taken.Cause = "\x00"
 		refused := submission()
 		if _, _, err := s.Accept(t.Context(), refused, nil, taken); err == nil {
-			t.Fatal("the same event was written twice")
+			t.Fatal("an event that cannot be stored was written")
 		}
 		marker := submission()
 		accept(t, s, marker)
