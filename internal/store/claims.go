@@ -182,11 +182,12 @@ func (t *tx) turnTo(webhookID, mailboxID string) error {
 // index that begins with the webhook: the others cost nothing. What a process left
 // unplaced, which died after its commit, gets into the queues first.
 func (s *Store) DueQueues(ctx context.Context, now time.Time, ofEach int) ([]webhook.Queue, error) {
-	if !s.dialect.oneWriter {
-		s.placeEvents(ctx)
-	}
 	var on []string
-	err := s.rows(ctx, "SELECT id FROM webhooks WHERE disabled = '' ORDER BY id", nil, func(row scanner) error {
+	err := s.placeLeft(ctx)
+	if err != nil {
+		return nil, fail(ctx, "list due queues", err)
+	}
+	err = s.rows(ctx, "SELECT id FROM webhooks WHERE disabled = '' ORDER BY id", nil, func(row scanner) error {
 		var id string
 		err := row.Scan(&id)
 		on = append(on, id)

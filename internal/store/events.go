@@ -92,6 +92,9 @@ func (s *Store) EventPage(ctx context.Context, f event.Filter) (event.Page, erro
 	if kinds != nil && len(kinds) == 0 {
 		return event.Page{}, nil
 	}
+	if err := s.placeLeft(ctx); err != nil {
+		return event.Page{}, fail(ctx, "list events", err)
+	}
 	var newest mark
 	l := listing{table: "events", columns: eventColumns, key: "position", ascending: f.After != "", limit: atMost(f.Limit), bounds: func(c *condition) { eventBounds(c, f, newest) }}
 	if f.After != "" {

@@ -34,7 +34,8 @@ type places struct {
 }
 
 // placeEvents has all events placed that were committed before it was called. Where
-// that fails they are placed by the next who writes some, or by the sweep (DueQueues).
+// that fails they are placed by the next who writes some or reads the timeline, or by
+// the sweep for due deliveries.
 func (s *Store) placeEvents(ctx context.Context) {
 	p := &s.places
 	p.mu.Lock()
@@ -63,6 +64,20 @@ func (s *Store) placeEvents(ctx context.Context) {
 	if err := s.placeAll(ctx); err != nil {
 		s.log.WarnContext(ctx, "events that are written could not be put into the timeline; it is tried again within seconds", "error", err)
 	}
+}
+
+// placeLeft has placed what others committed and have not placed yet, or never
+// will because they died. So who saw a change finds its event too.
+func (s *Store) placeLeft(ctx context.Context) error {
+	if s.dialect.oneWriter {
+		return nil
+	}
+	var left bool
+	err := s.read.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM unplaced_events)").Scan(&left)
+	if left {
+		s.placeEvents(ctx)
+	}
+	return err
 }
 
 func (s *Store) placeAll(ctx context.Context) error {
