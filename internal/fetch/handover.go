@@ -36,7 +36,8 @@ func (s *pass) choose(ctx context.Context, folder string) error {
 	return nil
 }
 
-// sync hands on everything in a folder above its cursor.
+// sync hands on everything in a folder above its cursor. While a batch is stored the
+// next one is fetched and parsed; they are stored one after the other.
 func (s *pass) sync(ctx context.Context, folder string) error {
 	if err := s.choose(ctx, folder); err != nil {
 		return err
@@ -47,18 +48,20 @@ func (s *pass) sync(ctx context.Context, folder string) error {
 	if err := s.dispose(ctx, folder); err != nil {
 		return err
 	}
+	h := &handing{pass: s, folder: folder, reached: s.cursors[folder].UID}
 	for {
-		h := &handing{pass: s, folder: folder}
-		err := s.reading.Since(ctx, s.cursors[folder].UID, s.Batch, func(m message.Received) error { return h.take(ctx, m) })
-		if err == nil {
-			err = h.flush(ctx)
+		err := s.reading.Since(ctx, h.reached, s.Batch, func(m message.Received) error { return h.take(ctx, m) })
+		if stored := h.settle(); err == nil {
+			err = stored
 		}
+		// While nothing is being stored: what is noted then is that nothing is owed.
 		if disposed := s.dispose(ctx, folder); err == nil {
 			err = disposed
 		}
-		if err != nil || h.seen == 0 {
+		if err != nil || len(h.batch) == 0 {
 			return err
 		}
+		h.store(ctx)
 	}
 }
 
@@ -94,47 +97,67 @@ func (s *pass) position(ctx context.Context, folder string) error {
 	return nil
 }
 
-// handing gathers messages for one transaction.
+// handing gathers messages for one transaction while those before them are stored:
+// at most two batches are in memory.
 type handing struct {
 	*pass
-	folder string
-	batch  []Stored
-	bytes  int
-	seen   int
+	folder  string
+	reached uint32 // the last UID taken
+	batch   []Stored
+	bytes   int
+	storing *storing // nil: none is stored now
+}
+
+// storing is a batch on its way into the store; done says once how that ended.
+type storing struct {
+	keep Keep
+	done chan error
 }
 
 func (h *handing) take(ctx context.Context, m message.Received) error {
-	h.seen++
+	h.reached = m.UID
 	if h.bytes += len(m.Raw); h.bytes > batchBytes && len(h.batch) > 0 {
-		if err := h.flush(ctx); err != nil {
-			return err
+		if err := h.settle(); err != nil {
+			return err // a batch behind one that failed is never stored
 		}
+		h.store(ctx)
 		h.bytes = len(m.Raw)
 	}
 	h.batch = append(h.batch, h.stored(m))
 	return nil
 }
 
-// flush stores the batch with the cursor behind it. Only then does the cursor
+// store begins to store the batch with the cursor behind it, where none is being stored.
+func (h *handing) store(ctx context.Context) {
+	s := &storing{done: make(chan error, 1), keep: Keep{
+		MailboxID: h.box.ID, Fence: h.fence.Load(), Folder: h.folder, Messages: h.batch, Now: h.Now(),
+		Cursor: message.Cursor{UIDValidity: h.selected.UIDValidity, UID: h.batch[len(h.batch)-1].Received.UID},
+		Owes:   h.box.AfterReceive != "" && h.box.AfterReceive != protocol.DisposeKeep,
+	}}
+	go func() {
+		_, err := h.Store.Keep(ctx, s.keep)
+		s.done <- err
+	}()
+	h.storing, h.batch, h.bytes = s, nil, 0
+}
+
+// settle waits until the batch that is being stored is. Only then does the cursor
 // move here, and is after_receive owed.
-func (h *handing) flush(ctx context.Context) error {
-	if len(h.batch) == 0 {
+func (h *handing) settle() error {
+	s := h.storing
+	if s == nil {
 		return nil
 	}
-	c := message.Cursor{UIDValidity: h.selected.UIDValidity, UID: h.batch[len(h.batch)-1].Received.UID}
-	owes := h.box.AfterReceive != "" && h.box.AfterReceive != protocol.DisposeKeep
-	if _, err := h.Store.Keep(ctx, Keep{
-		MailboxID: h.box.ID, Fence: h.fence.Load(), Folder: h.folder, Cursor: c, Messages: h.batch, Owes: owes, Now: h.Now(),
-	}); err != nil {
+	h.storing = nil
+	if err := <-s.done; err != nil {
 		return err
 	}
-	h.cursors[h.folder] = c
-	if owes {
-		for _, m := range h.batch {
+	h.cursors[h.folder] = s.keep.Cursor
+	if s.keep.Owes {
+		for _, m := range s.keep.Messages {
 			h.owed[h.folder] = append(h.owed[h.folder], m.Received.UID)
 		}
 	}
-	h.batch, h.bytes = nil, 0
 	return nil
 }
 
@@ -159,9 +182,9 @@ func (h *handing) stored(m message.Received) Stored {
 	if len(out.Parsed.From) > 0 {
 		from = out.Parsed.From[0].Address
 	}
-	out.Event = event.New(now, event.MessageReceived, event.System(), fmt.Sprintf("A message from %s arrived.", fault.Shorten(from, 254))).
-		About(h.box.ID, h.box.Address).With("message_id", out.ID).With("folder", h.folder).With("from", fault.Shorten(from, 254)).
-		With("subject", fault.Shorten(out.Parsed.Subject, 200))
+	from = fault.Shorten(from, 254)
+	out.Event = event.New(now, event.MessageReceived, event.System(), "A message from "+from+" arrived.").About(h.box.ID, h.box.Address)
+	out.Event.Data = map[string]string{"message_id": out.ID, "folder": h.folder, "from": from, "subject": fault.Shorten(out.Parsed.Subject, 200)}
 	return out
 }
 

@@ -30,8 +30,11 @@ var lineEnds = strings.NewReplacer("\r\n", "", "\n", "", "\r", "")
 // value gives the field body unfolded, without surrounding space.
 func (f field) value() string {
 	_, v, _ := bytes.Cut(f.raw, []byte{':'})
-	s := lineEnds.Replace(string(v))
-	return strings.TrimSpace(s)
+	v = bytes.TrimSpace(v)
+	if bytes.IndexByte(v, '\n') < 0 && bytes.IndexByte(v, '\r') < 0 {
+		return string(v)
+	}
+	return strings.TrimSpace(lineEnds.Replace(string(v)))
 }
 
 // splitHeader reads the header section of raw. Lines that are no fields are

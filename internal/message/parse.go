@@ -7,6 +7,7 @@ import (
 	netmail "net/mail"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/emersion/go-message/charset"
@@ -86,7 +87,7 @@ func (r *reading) fields(fields []field) {
 	r.out.InReplyTo = messageIDs(r.value(fields, "In-Reply-To"))
 	r.out.References = messageIDs(r.value(fields, "References"))
 	if date := r.value(fields, "Date"); date != "" {
-		t, err := netmail.ParseDate(date[:min(len(date), 200)])
+		t, err := parseDate(date[:min(len(date), 200)])
 		if err != nil {
 			r.remark("The Date field could not be read: “%s”.", fault.Shorten(date, 60))
 		} else {
@@ -114,6 +115,15 @@ func (r *reading) fields(fields []field) {
 			r.remark("The %s field holds what is no address; it was left out.", list.name)
 		}
 	}
+}
+
+// parseDate reads a date and time (RFC 5322 section 3.3). Nearly all are written in
+// one form; of all the others the library tries one after the other.
+func parseDate(s string) (time.Time, error) {
+	if t, err := time.Parse("Mon, 2 Jan 2006 15:04:05 -0700", s); err == nil {
+		return t, nil
+	}
+	return netmail.ParseDate(s)
 }
 
 // value gives the first field of a name, cut where it is too long to interpret.
@@ -236,7 +246,10 @@ func (r *reading) text(e described, body []byte) string {
 			b = c
 		}
 	}
-	return r.cut(strings.ReplaceAll(strings.ToValidUTF8(string(b), "\uFFFD"), "\r\n", "\n"))
+	if !utf8.Valid(b) {
+		b = bytes.ToValidUTF8(b, []byte("\uFFFD"))
+	}
+	return r.cut(strings.ReplaceAll(string(b), "\r\n", "\n"))
 }
 
 // cut bounds a text to MaxText on a rune.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/mailgrant/mailgrant/internal/event"
 )
@@ -46,6 +47,9 @@ func (t *tx) addEvents(events ...event.Event) error {
 // plain makes foreign text storable: PostgreSQL takes neither NUL nor broken
 // UTF-8.
 func plain(s string) string {
+	if utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 {
+		return s
+	}
 	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
 }
 

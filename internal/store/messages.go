@@ -12,8 +12,12 @@ import (
 
 // Keep implements fetch.Store.
 func (s *Store) Keep(ctx context.Context, k fetch.Keep) (int, error) {
+	written, err := writeMessages(k)
+	if err != nil {
+		return 0, err
+	}
 	kept := 0
-	err := s.change(ctx, "keep messages", func(t *tx) error {
+	err = s.change(ctx, "keep messages", func(t *tx) error {
 		kept = 0
 		if err := t.lockWatch(k.MailboxID, k.Fence); err != nil {
 			return err
@@ -22,13 +26,13 @@ func (s *Store) Keep(ctx context.Context, k fetch.Keep) (int, error) {
 		if err != nil {
 			return err
 		}
-		if err := t.putMessages(k, fresh); err != nil {
+		if err := t.putMessages(written, fresh); err != nil {
 			return err
 		}
 		kept = len(fresh)
-		var events []event.Event
-		for _, m := range fresh {
-			events = append(events, m.Event)
+		events := make([]event.Event, len(fresh))
+		for i, n := range fresh {
+			events[i] = k.Messages[n].Event
 		}
 		owedFrom := uint32(0)
 		if k.Owes && len(k.Messages) > 0 {
@@ -50,11 +54,11 @@ func (s *Store) Keep(ctx context.Context, k fetch.Keep) (int, error) {
 	return kept, nil
 }
 
-// fresh gives the messages that are not here already: neither under their own
+// fresh gives which of the messages are not here already: neither under their own
 // number, nor with the same content under a number of before the folder was numbered
 // anew, which such a message then gives up for its new one. Two equal messages under
 // one numbering are two.
-func (t *tx) fresh(k fetch.Keep) ([]fetch.Stored, error) {
+func (t *tx) fresh(k fetch.Keep) ([]int, error) {
 	if len(k.Messages) == 0 {
 		return nil, nil
 	}
@@ -80,8 +84,8 @@ func (t *tx) fresh(k fetch.Keep) ([]fetch.Stored, error) {
 	if err != nil {
 		return nil, err
 	}
-	var fresh []fetch.Stored
-	for _, m := range k.Messages {
+	fresh := make([]int, 0, len(k.Messages))
+	for i, m := range k.Messages {
 		here := known[m.Received.UID]
 		known[m.Received.UID] = true
 		if !here && renumbered && len(m.Digest) > 0 {
@@ -90,7 +94,7 @@ func (t *tx) fresh(k fetch.Keep) ([]fetch.Stored, error) {
 			}
 		}
 		if !here {
-			fresh = append(fresh, m)
+			fresh = append(fresh, i)
 		}
 	}
 	return fresh, nil
@@ -105,24 +109,42 @@ func (t *tx) renumber(k fetch.Keep, m fetch.Stored) (bool, error) {
 	return n > 0, err
 }
 
-// putMessages stores messages that are not here.
-func (t *tx) putMessages(k fetch.Keep, fresh []fetch.Stored) error {
-	var rows, heads, raws [][]any
-	for _, m := range fresh {
+// written is a message as rows: its own, its head and its pieces.
+type written struct {
+	row, head []any
+	pieces    [][]any
+}
+
+// writeMessages makes the rows before the transaction begins, so that nobody waits
+// for that.
+func writeMessages(k fetch.Keep) ([]written, error) {
+	out := make([]written, len(k.Messages))
+	for i, m := range k.Messages {
 		parsed, err := text(m.Parsed)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		summary, err := text(m.Parsed.Brief())
 		if err != nil {
-			return err
+			return nil, err
 		}
-		rows = append(rows, []any{
-			m.ID, k.MailboxID, k.Folder, int64(m.Received.UIDValidity), int64(m.Received.UID), plain(m.Received.RemoteID), stamp(m.Received.ArrivedAt),
-			list(m.Received.Flags), int64(len(m.Received.Raw)), m.Digest, parsed, stamp(m.ExpiresAt),
-		})
-		heads = append(heads, []any{m.ID, m.Event.ID, "", summary, plain(m.Parsed.Words())})
-		raws = append(raws, piecesOf(m.ID, m.Received.Raw)...)
+		out[i] = written{
+			row: []any{
+				m.ID, k.MailboxID, k.Folder, int64(m.Received.UIDValidity), int64(m.Received.UID), plain(m.Received.RemoteID), stamp(m.Received.ArrivedAt),
+				list(m.Received.Flags), int64(len(m.Received.Raw)), m.Digest, parsed, stamp(m.ExpiresAt),
+			},
+			head:   []any{m.ID, m.Event.ID, "", summary, plain(m.Parsed.Words())},
+			pieces: piecesOf(m.ID, m.Received.Raw),
+		}
+	}
+	return out, nil
+}
+
+// putMessages stores those of the messages that are not here.
+func (t *tx) putMessages(all []written, fresh []int) error {
+	var rows, heads, raws [][]any
+	for _, n := range fresh {
+		rows, heads, raws = append(rows, all[n].row), append(heads, all[n].head), append(raws, all[n].pieces...)
 	}
 	err := t.insert("messages (id, mailbox_id, folder, uid_validity, uid, remote_id, received_at, flags, size, digest, parsed, expires_at)", rows)
 	if err == nil {

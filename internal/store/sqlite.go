@@ -34,6 +34,11 @@ func (s *Store) openSQLite(o Options) error {
 	}
 	writing, err := newRemembering(sqliteURL(path, "rw", "_txlock=immediate",
 		"_pragma=journal_mode(WAL)", "_pragma=synchronous(FULL)", "_pragma=foreign_keys(1)",
+		// A batch of messages is changed in memory, and not beside it on the disk.
+		"_pragma=cache_size(-8000)", "_pragma=temp_store(MEMORY)",
+		// The log goes into the file after a few batches, and not with each: that costs
+		// writes to the disk that the one who commits waits for.
+		"_pragma=wal_autocheckpoint(4000)",
 		// After a burst the log on the disk shrinks again.
 		"_pragma=journal_size_limit(67108864)"))
 	if err != nil {
