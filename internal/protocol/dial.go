@@ -76,15 +76,26 @@ func (e Endpoint) String() string { return net.JoinHostPort(e.Host, strconv.Itoa
 func (e Endpoint) Network(err error) *fault.Error { return egress.Classify(err, e.target("host")) }
 
 // Dialer connects to mail servers. It remembers the certificate authorities that
-// it was given, since a set of them is larger than all else that a connection takes.
-// The zero Dialer is ready for use.
+// it was given, since a set of them is larger than all else that a connection
+// takes; and of each server a TLS session, with which the next connections agree on
+// encryption without another signature (RFC 8446 section 2.2). The zero Dialer is
+// ready for use.
 type Dialer struct {
-	mu    sync.Mutex
-	pools map[string]*x509.CertPool // by PEM text
+	mu       sync.Mutex
+	pools    map[string]*x509.CertPool // by PEM text
+	sessions map[peer]tls.ClientSessionCache
 }
 
-// mostPools bounds how many sets of certificate authorities are remembered.
-const mostPools = 100
+// peer is a server and by whom it is trusted: a TLS session holds only there.
+type peer struct {
+	server, authorities string
+}
+
+// What is remembered, of each.
+const (
+	mostPools    = 100
+	mostSessions = 1000
+)
 
 // Dial connects to the endpoint and, with implicit TLS, agrees on encryption:
 // the rungs dns, tcp and tls. A connection without encryption is made to
@@ -96,6 +107,9 @@ func (d *Dialer) Dial(ctx context.Context, at Endpoint, climb Climb) (*Conn, err
 	config, err := d.tlsConfig(at)
 	if err != nil {
 		return nil, err
+	}
+	if climb.Yield == nil { // a test looks at the certificate itself
+		config.ClientSessionCache = d.session(at)
 	}
 	var addresses []netip.Addr
 	err = climb.Rung("dns", "Look up "+at.Host, func() (string, error) {
@@ -186,6 +200,22 @@ func (d *Dialer) tlsConfig(e Endpoint) (*tls.Config, error) {
 	}
 	config.RootCAs = roots
 	return config, nil
+}
+
+// session gives where the TLS session of a server is remembered.
+func (d *Dialer) session(e Endpoint) tls.ClientSessionCache {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	at := peer{server: e.String(), authorities: string(e.CAPEM)}
+	cache, ok := d.sessions[at]
+	if !ok {
+		if d.sessions == nil || len(d.sessions) >= mostSessions {
+			d.sessions = map[peer]tls.ClientSessionCache{}
+		}
+		cache = tls.NewLRUClientSessionCache(1)
+		d.sessions[at] = cache
+	}
+	return cache
 }
 
 // dialFirst tries the addresses in turn, within one patience.
