@@ -17,6 +17,16 @@ import (
 // everywhere refuses callers that may not manage the whole server. A key with
 // rights at some mailboxes could otherwise make itself a key for all of them.
 func everywhere(c access.Caller) error {
+	return unbound(c, "This API key has the right “manage” at some mailboxes only; this concerns the whole server.")
+}
+
+// addsOrRemoves refuses them where a mailbox is added or removed: one that is
+// removed and added anew has lost its grant, its mail and what an operator set.
+func addsOrRemoves(c access.Caller) error {
+	return unbound(c, "This API key has the right “manage” at some mailboxes only: it may change them; to add or remove a mailbox takes “manage” for the whole server.")
+}
+
+func unbound(c access.Caller, text string) error {
 	if err := c.Allows(access.Manage, ""); err != nil {
 		return err
 	}
@@ -24,8 +34,7 @@ func everywhere(c access.Caller) error {
 		return nil
 	}
 	return &fault.Error{
-		ID: "access.forbidden", Kind: fault.Forbidden, Who: []fault.Who{fault.Operator},
-		Text:   "This API key has the right “manage” at some mailboxes only; this concerns the whole server.",
+		ID: "access.forbidden", Kind: fault.Forbidden, Who: []fault.Who{fault.Operator}, Text: text,
 		Remedy: "Use a key with the right “manage” that is not bound to mailboxes.",
 	}
 }

@@ -149,6 +149,11 @@ func (a *API) mailboxes() {
 				return nil, err
 			}
 		}
+		if when == connect.OnlyCreate {
+			if err := addsOrRemoves(caller(ctx)); err != nil {
+				return nil, err
+			}
+		}
 		s, err := m.settings(when)
 		if err != nil {
 			return nil, err
@@ -157,6 +162,11 @@ func (a *API) mailboxes() {
 		d, err := a.Connect.Mailboxes.Check(ctx, s, caller(ctx).Actor)
 		if err != nil {
 			return nil, err
+		}
+		if d.Change == connect.Created {
+			if err := addsOrRemoves(caller(ctx)); err != nil {
+				return nil, err
+			}
 		}
 		if d.Suspends != "" || d.Loosens {
 			if err := everywhere(caller(ctx)); err != nil {
@@ -192,6 +202,12 @@ func (a *API) mailboxes() {
 		return save(ctx, in.Body, in.Address, connect.OnlyUpdate)
 	})
 	register(a, "delete-mailbox", http.MethodDelete, "/v1/mailboxes/{address}", "Remove a mailbox with its grant and its received messages", tag, func(ctx context.Context, in *ByAddress) (*Empty, error) {
+		if _, err := allowed(ctx, in.Address, access.Manage); err != nil {
+			return nil, err
+		}
+		if err := addsOrRemoves(caller(ctx)); err != nil {
+			return nil, err
+		}
 		m, err := a.find(ctx, in.Address, access.Manage)
 		if err != nil {
 			return nil, err

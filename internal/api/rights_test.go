@@ -133,6 +133,24 @@ func TestRights_OfAManagerOfSomeMailboxes(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a mailbox is neither added nor removed", func(t *testing.T) {
+		for _, call := range []struct{ method, path string }{
+			{"POST", "/v1/mailboxes"}, {"PUT", "/v1/mailboxes/" + other}, {"DELETE", "/v1/mailboxes/" + other}, {"DELETE", path},
+		} {
+			var body any
+			if call.method != "DELETE" {
+				body = s.mailbox(other)
+			}
+			p := s.do(t, bound, call.method, call.path, body).refused(t, 403, "access.forbidden")
+			if !strings.Contains(p.Detail, "to add or remove a mailbox takes “manage” for the whole server") || !strings.Contains(p.Remedy, "not bound to mailboxes") {
+				t.Errorf("%s %s: %+v", call.method, call.path, p)
+			}
+		}
+		if a := s.do(t, s.key, "GET", path, nil); a.status != 200 {
+			t.Errorf("it is gone: %d %s", a.status, a.body)
+		}
+		s.do(t, s.key, "GET", "/v1/mailboxes/"+other, nil).refused(t, 404, "mailbox.unknown")
+	})
 	link := object{"allow_subject": "someone"}
 	s.do(t, bound, "POST", path+"/authorizations", link).refused(t, 403, "access.forbidden")
 	if a := s.do(t, bound, "POST", path+"/authorizations", object{}); a.status != 201 {
