@@ -55,6 +55,14 @@ func orDefault(d, standard time.Duration) time.Duration {
 	return standard
 }
 
+// The connections that a client keeps for the next call: to one host as many as
+// are ever used at once (deliveries to a webhook, renewals at a provider), and to
+// all hosts so many that a server with many webhooks does not run out of files.
+const (
+	idleConnsPerHost = 8
+	idleConns        = 256
+)
+
 // New makes a client. It fails only where ExtraCAs holds no certificate.
 func New(o Options) (*http.Client, error) {
 	dialer := NewDialer(o.Guard, orDefault(o.DialTimeout, 10*time.Second))
@@ -66,7 +74,8 @@ func New(o Options) (*http.Client, error) {
 		Proxy:                  http.ProxyFromEnvironment,
 		DialContext:            dialer.DialContext,
 		ForceAttemptHTTP2:      true,
-		MaxIdleConnsPerHost:    4,
+		MaxIdleConns:           idleConns,
+		MaxIdleConnsPerHost:    idleConnsPerHost,
 		IdleConnTimeout:        90 * time.Second,
 		TLSHandshakeTimeout:    orDefault(o.TLSTimeout, 10*time.Second),
 		ResponseHeaderTimeout:  orDefault(o.HeaderTimeout, 20*time.Second),

@@ -6,25 +6,38 @@ import (
 )
 
 // Pool keeps one client for each set of extra certificate authorities, so that
-// providers with the same trust share connections and others never do.
+// those with the same trust share connections and others never do. Of more than
+// a hundred, the one that was not asked for the longest goes.
 type Pool struct {
 	options Options
 
 	mu      sync.Mutex
-	clients map[string]*http.Client
+	clients map[string]*pooled
+	turn    uint64 // grows with each call of Client
 }
+
+type pooled struct {
+	*http.Client
+	used uint64 // the turn in which it was last asked for
+}
+
+// mostClients bounds a pool: records are edited, and what they trusted before is
+// asked for no more.
+const mostClients = 100
 
 // NewPool makes a pool whose clients all have these options; ExtraCAs comes
 // with each call of Client.
-func NewPool(o Options) *Pool { return &Pool{options: o, clients: map[string]*http.Client{}} }
+func NewPool(o Options) *Pool { return &Pool{options: o, clients: map[string]*pooled{}} }
 
 // Client gives the client that trusts the system's certificate authorities and
 // those of the PEM text. It fails where the text holds no certificate.
 func (p *Pool) Client(extraPEM string) (*http.Client, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.turn++
 	if c, ok := p.clients[extraPEM]; ok {
-		return c, nil
+		c.used = p.turn
+		return c.Client, nil
 	}
 	o := p.options
 	o.ExtraCAs = []byte(extraPEM)
@@ -32,12 +45,16 @@ func (p *Pool) Client(extraPEM string) (*http.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(p.clients) >= 100 { // records were edited that often; their old clients go
-		for _, old := range p.clients {
-			old.CloseIdleConnections()
+	if len(p.clients) >= mostClients {
+		var longest string
+		for pem, old := range p.clients {
+			if l, ok := p.clients[longest]; !ok || old.used < l.used {
+				longest = pem
+			}
 		}
-		clear(p.clients)
+		p.clients[longest].CloseIdleConnections() // calls under way end as they would
+		delete(p.clients, longest)
 	}
-	p.clients[extraPEM] = c
+	p.clients[extraPEM] = &pooled{Client: c, used: p.turn}
 	return c, nil
 }

@@ -19,11 +19,9 @@
 package webhook
 
 import (
-	"crypto/sha256"
 	"fmt"
 	"log/slog"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/mailgrant/mailgrant/internal/egress"
@@ -63,8 +61,7 @@ type Webhooks struct {
 	giveUp  time.Duration
 	keep    time.Duration
 
-	mu      sync.Mutex
-	clients map[[sha256.Size]byte]*http.Client // by CAPEM
+	clients *egress.Pool
 	lanes   lanes
 }
 
@@ -90,23 +87,16 @@ func New(o Options) *Webhooks {
 	}
 	return &Webhooks{
 		store: o.Store, keys: o.Keys, guard: o.Guard, owner: o.Owner, log: o.Logger, now: o.Now,
-		timeout: o.Timeout, giveUp: o.GiveUp, keep: o.Retention, clients: map[[sha256.Size]byte]*http.Client{},
+		timeout: o.Timeout, giveUp: o.GiveUp, keep: o.Retention, clients: egress.NewPool(egress.Options{Timeout: o.Timeout, Guard: o.Guard}),
 	}
 }
 
 // client gives the HTTP client for a webhook's trust; clients are kept, so
 // that connections are.
 func (w *Webhooks) client(h Webhook) (*http.Client, error) {
-	key := sha256.Sum256([]byte(h.CAPEM))
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if c, ok := w.clients[key]; ok {
-		return c, nil
-	}
-	c, err := egress.New(egress.Options{Timeout: w.timeout, ExtraCAs: []byte(h.CAPEM), Guard: w.guard})
+	c, err := w.clients.Client(h.CAPEM)
 	if err != nil {
 		return nil, fmt.Errorf("make a client for the webhook %s: %w", h.Name, err)
 	}
-	w.clients[key] = c
 	return c, nil
 }
