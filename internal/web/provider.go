@@ -178,26 +178,39 @@ func (p *Pages) showProvider(w http.ResponseWriter, r *http.Request, code int, a
 func (p *Pages) providerShow(w http.ResponseWriter, r *http.Request) {
 	p.showProvider(w, r, http.StatusOK, func(v *providerView) {
 		v.Notice = notices[r.URL.Query().Get("done")]
-		if r.URL.Query().Get("verify") == "yes" {
-			v.Verified = p.verify(r.Context(), v.Record.Name)
-		}
+		v.Verified = p.verdicts.of(v.Record, v.Now)
 	})
 }
 
-// verify asks the provider and words its answer.
-func (p *Pages) verify(ctx context.Context, name string) *verdictView {
+// verify asks the provider and keeps its answer, in words, for its page.
+func (p *Pages) verify(ctx context.Context, name string) error {
+	record, err := p.Connect.Providers.Get(ctx, name)
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, verifyTime)
 	defer cancel()
-	err := p.Connect.Providers.Verify(ctx, name)
-	if err == nil {
-		return &verdictView{OK: true, Text: "The provider answers and found nothing wrong with these settings, as far as it can be asked before anybody signs in."}
+	v := verdictView{OK: true, Text: "The provider answers and found nothing wrong with these settings, as far as it can be asked before anybody signs in."}
+	if err := p.Connect.Providers.Verify(ctx, name); err != nil {
+		f := fault.Of(err)
+		v = verdictView{Text: f.Text, Remedy: f.Remedy, Who: whoWords(f.Who)}
 	}
-	f := fault.Of(err)
-	return &verdictView{Text: f.Text, Remedy: f.Remedy, Who: whoWords(f.Who)}
+	p.verdicts.keep(record, v, p.Now())
+	return nil
+}
+
+// verifyThenShow verifies what was just saved and leads to the provider's page,
+// which says what came of it; after is what follows the page's path.
+func (p *Pages) verifyThenShow(w http.ResponseWriter, r *http.Request, name, after string) {
+	if err := p.verify(r.Context(), name); err != nil {
+		p.fail(w, r, err)
+		return
+	}
+	http.Redirect(w, r, providerPath(name)+after, http.StatusSeeOther)
 }
 
 func (p *Pages) providerVerify(w http.ResponseWriter, r *http.Request) {
-	p.showProvider(w, r, http.StatusOK, func(v *providerView) { v.Verified = p.verify(r.Context(), v.Record.Name) })
+	p.verifyThenShow(w, r, r.PathValue("name"), "")
 }
 
 // changeSecrets saves a provider with other client secrets.
@@ -213,7 +226,7 @@ func (p *Pages) changeSecrets(w http.ResponseWriter, r *http.Request, f form, do
 	}
 	switch {
 	case err == nil:
-		http.Redirect(w, r, providerPath(name)+"?done="+done+"&verify=yes#secrets", http.StatusSeeOther)
+		p.verifyThenShow(w, r, name, "?done="+done+"#secrets")
 	case mayShowAgain(err):
 		p.showProvider(w, r, status(fault.Of(err)), func(v *providerView) { v.Form = f.refused(atForm(err)) })
 	default:

@@ -188,7 +188,7 @@ func (p *Pages) providerCreate(w http.ResponseWriter, r *http.Request) {
 		record, _, err = d.Save(r.Context())
 	}
 	if err == nil {
-		http.Redirect(w, r, providerPath(record.Name)+"?done=added&verify=yes", http.StatusSeeOther)
+		p.verifyThenShow(w, r, record.Name, "?done=added")
 		return
 	}
 	v.Form = f.refused(atForm(err))
@@ -256,7 +256,7 @@ func (p *Pages) providerUpdate(w http.ResponseWriter, r *http.Request) {
 	}
 	if err == nil && len(v.Conflict) == 0 && v.Suspends == "" {
 		if _, _, err = d.Save(r.Context()); err == nil {
-			http.Redirect(w, r, providerPath(present.Name)+"?done="+string(d.Change)+"&verify=yes", http.StatusSeeOther)
+			p.verifyThenShow(w, r, present.Name, "?done="+string(d.Change))
 			return
 		}
 		v.Form = f.refused(atForm(err))

@@ -59,6 +59,8 @@ type Pages struct {
 	files  map[string]file
 	manual []byte // the page about the API
 	mux    *http.ServeMux
+
+	verdicts verdicts // of providers
 }
 
 type file struct {
@@ -92,7 +94,11 @@ func New(o Options) (*Pages, error) {
 type route func(pattern string, h http.HandlerFunc)
 
 func (p *Pages) routes() {
-	operator := func(pattern string, h http.HandlerFunc) { p.mux.Handle(pattern, p.signedIn(h)) }
+	var patterns []string
+	operator := func(pattern string, h http.HandlerFunc) {
+		p.mux.Handle(pattern, p.signedIn(h))
+		patterns = append(patterns, pattern)
+	}
 
 	p.mux.HandleFunc("GET /assets/{hash}/{name}", p.asset)
 	p.mux.HandleFunc("GET /docs", p.manualShow)
@@ -117,6 +123,7 @@ func (p *Pages) routes() {
 	} {
 		pages(operator)
 	}
+	p.leadBack(append(patterns, "POST /logout"))
 	p.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		p.show(w, r, http.StatusNotFound, problemPage(problemView{
 			frame: p.frame(r, "Not found"), Heading: "There is no such page",

@@ -1,13 +1,16 @@
 package web_test
 
 import (
+	"context"
 	"encoding/base64"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,6 +18,7 @@ import (
 	"github.com/mailgrant/mailgrant/internal/connect"
 	"github.com/mailgrant/mailgrant/internal/diagnose"
 	"github.com/mailgrant/mailgrant/internal/event"
+	"github.com/mailgrant/mailgrant/internal/fault"
 	"github.com/mailgrant/mailgrant/internal/protocol"
 	"github.com/mailgrant/mailgrant/internal/provider"
 	"github.com/mailgrant/mailgrant/internal/seal"
@@ -35,8 +39,15 @@ type desk struct {
 	access *access.Access
 }
 
-// kind is a provider's kind that pages ask for its name alone.
-type kind struct{ provider.Kind }
+// kind is a provider's kind that knows no tenant; it says how often it was asked.
+type kind struct {
+	provider.Kind
+	asked *atomic.Int32
+}
+
+func (k kind) Verify(context.Context, provider.Registration) error {
+	return &fault.Error{ID: "oauth.unknown_tenant", Kind: fault.Refused, Text: fmt.Sprintf("The tenant is unknown, it said %d times.", k.asked.Add(1)), Remedy: "Correct it.", Who: []fault.Who{fault.Operator}}
+}
 
 func (kind) Traits() provider.Traits { return provider.Traits{Kind: "double", Title: "Contoso Mail"} }
 
@@ -47,9 +58,10 @@ func open(t *testing.T, change func(*web.Options)) *desk {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var asked atomic.Int32
 	c, err := connect.New(connect.Needs{
 		Providers: s, Mailboxes: s, Links: s, Grants: s, Aside: s, Events: s, Keys: keys, PublicURL: "https://grants.example", Now: time.Now,
-		Kinds:  func(name string) (provider.Kind, bool) { return kind{}, name == "double" },
+		Kinds:  func(name string) (provider.Kind, bool) { return kind{asked: &asked}, name == "double" },
 		Probes: func(protocol.Name) protocol.Prober { return nil },
 	})
 	if err != nil {
