@@ -138,47 +138,50 @@ type ByAddress struct {
 	Address string `path:"address" maxLength:"300"`
 }
 
+// saveMailbox writes a mailbox, as far as the caller may; present is the address
+// of the one that is renamed, empty where none is.
+func (a *API) saveMailbox(ctx context.Context, m Mailbox, present string, when connect.When) (*Out[Mailbox], error) {
+	for _, address := range []string{m.Address, present} {
+		if normal, err := message.Address(address); err == nil {
+			address = normal
+		}
+		if err := caller(ctx).Allows(access.Manage, address); err != nil {
+			return nil, err
+		}
+	}
+	if when == connect.OnlyCreate {
+		if err := addsOrRemoves(caller(ctx)); err != nil {
+			return nil, err
+		}
+	}
+	s, err := m.settings(when)
+	if err != nil {
+		return nil, err
+	}
+	s.Present = present
+	d, err := a.Connect.Mailboxes.Check(ctx, s, caller(ctx).Actor)
+	if err != nil {
+		return nil, err
+	}
+	if d.Change == connect.Created {
+		if err := addsOrRemoves(caller(ctx)); err != nil {
+			return nil, err
+		}
+	}
+	if d.Suspends != "" || d.Loosens {
+		if err := everywhere(caller(ctx)); err != nil {
+			return nil, err
+		}
+	}
+	saved, _, err := d.Save(ctx)
+	return &Out[Mailbox]{mailboxOut(saved)}, err
+}
+
 func (a *API) mailboxes() {
 	const tag = "Mailboxes"
-	save := func(ctx context.Context, m Mailbox, present string, when connect.When) (*Out[Mailbox], error) {
-		for _, address := range []string{m.Address, present} {
-			if normal, err := message.Address(address); err == nil {
-				address = normal
-			}
-			if err := caller(ctx).Allows(access.Manage, address); err != nil {
-				return nil, err
-			}
-		}
-		if when == connect.OnlyCreate {
-			if err := addsOrRemoves(caller(ctx)); err != nil {
-				return nil, err
-			}
-		}
-		s, err := m.settings(when)
-		if err != nil {
-			return nil, err
-		}
-		s.Present = present
-		d, err := a.Connect.Mailboxes.Check(ctx, s, caller(ctx).Actor)
-		if err != nil {
-			return nil, err
-		}
-		if d.Change == connect.Created {
-			if err := addsOrRemoves(caller(ctx)); err != nil {
-				return nil, err
-			}
-		}
-		if d.Suspends != "" || d.Loosens {
-			if err := everywhere(caller(ctx)); err != nil {
-				return nil, err
-			}
-		}
-		saved, _, err := d.Save(ctx)
-		return &Out[Mailbox]{mailboxOut(saved)}, err
-	}
 	register(a, "list-mailboxes", http.MethodGet, "/v1/mailboxes", "List mailboxes with their state", tag, a.listMailboxes)
 	register(a, "create-mailbox", http.MethodPost, "/v1/mailboxes", "Add a mailbox", tag, func(ctx context.Context, in *struct{ Body Mailbox }) (*Out[Mailbox], error) {
-		return save(ctx, in.Body, "", connect.OnlyCreate)
+		return a.saveMailbox(ctx, in.Body, "", connect.OnlyCreate)
 	}, creating(http.StatusCreated))
 	register(a, "get-mailbox", http.MethodGet, "/v1/mailboxes/{address}", "Show a mailbox", tag, func(ctx context.Context, in *ByAddress) (*Out[Mailbox], error) {
 		m, err := a.find(ctx, in.Address, access.Read)
@@ -197,9 +200,9 @@ func (a *API) mailboxes() {
 	) (*Out[Mailbox], error) {
 		if in.Body.Address == "" || message.SameAddress(in.Body.Address, in.Address) {
 			in.Body.Address = in.Address
-			return save(ctx, in.Body, "", connect.Whichever)
+			return a.saveMailbox(ctx, in.Body, "", connect.Whichever)
 		}
-		return save(ctx, in.Body, in.Address, connect.OnlyUpdate)
+		return a.saveMailbox(ctx, in.Body, in.Address, connect.OnlyUpdate)
 	})
 	register(a, "delete-mailbox", http.MethodDelete, "/v1/mailboxes/{address}", "Remove a mailbox with its grant and its received messages", tag, func(ctx context.Context, in *ByAddress) (*Empty, error) {
 		if _, err := allowed(ctx, in.Address, access.Manage); err != nil {
