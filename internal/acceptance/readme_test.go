@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/mailgrant/mailgrant/sandbox/browser"
+	"github.com/mailgrant/mailgrant/sandbox/directory"
 )
 
 // readmeCommands are the commands of a section of the README, without comments.
@@ -203,4 +205,80 @@ func TestReadme_ByTheCommandLine(t *testing.T) {
 	}
 	realAwait(t, "the message is in the recipient's inbox", func() bool { return slices.Contains(h.subjects(t), "Your printer") })
 	t.Logf("what the newcomer saw:\n%s", strings.ReplaceAll(n.said.String(), strings.TrimSpace(said["token"]), "…"))
+}
+
+// TestReadme_NoMailboxAtHand follows the README's lines for those who have no
+// mailbox: the sandbox, its provider and its service desk's mailbox.
+func TestReadme_NoMailboxAtHand(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds and runs the binary")
+	}
+	t.Parallel()
+	listener, base := realListen(t)
+	dir, err := os.MkdirTemp("", "mailgrant-")
+	must(t, err)
+	t.Cleanup(func() { must(t, os.RemoveAll(dir)) })
+	buildMailgrant(t, dir)
+	n := &newcomer{
+		t: t, dir: dir,
+		env:     append(os.Environ(), "MAILGRANT_DATA_DIR="+filepath.Join(dir, "data"), "MAILGRANT_LISTEN="+listener.Addr().String(), "MAILGRANT_PUBLIC_URL="+base),
+		replace: strings.NewReplacer("./mailgrant sandbox", "./mailgrant sandbox --redirect-uri "+base+"/oauth/callback", "127.0.0.1:8026", freeAddress(t), "8993", freePort(t), "8587", freePort(t)),
+	}
+	must(t, listener.Close())
+	n.serves("./mailgrant serve")
+	lines := readmeCommands(t, "### No mailbox at hand?")
+	box := n.command(context.Background(), "exec "+lines[0])
+	must(t, box.Start())
+	t.Cleanup(func() {
+		must(t, box.Process.Signal(syscall.SIGTERM))
+		must(t, box.Wait())
+	})
+	realAwait(t, "the sandbox has written its files", func() bool {
+		secret, err := os.ReadFile(filepath.Join(dir, "sandbox-files", "secret.txt"))
+		return err == nil && len(secret) > 0
+	})
+	said := map[string]string{}
+	for _, line := range lines[1:] {
+		word := strings.Fields(line[strings.Index(line, "./mailgrant"):])[1]
+		if word != "authorize" {
+			said[word] += n.does(line)
+			continue
+		}
+		said[word] = n.authorizes(line, func(link string) {
+			window := browser.New(browser.Options{})
+			realPress(t, window, link)
+			must(t, window.SignIn(t.Context(), directory.StoryDesk, directory.StoryDeskPassword))
+		})
+	}
+	for word, want := range map[string]string{
+		"provider": "found nothing wrong", "authorize": "is authorised", "test": "Everything works", "submissions": directory.StoryAdele,
+	} {
+		if !strings.Contains(said[word], want) {
+			t.Errorf("%s does not say %q:\n%s", word, want, said[word])
+		}
+	}
+	readme, err := os.ReadFile("../../README.md")
+	must(t, err)
+	for _, who := range []string{directory.StoryDesk, directory.StoryDeskPassword, directory.StoryAdele, directory.StoryAdelePassword} {
+		if !strings.Contains(string(readme), who) {
+			t.Errorf("the README does not say %q, which signing in takes", who)
+		}
+	}
+	t.Logf("what the newcomer saw:\n%s", n.said.String())
+}
+
+// freeAddress is one of 127.0.0.1 at which nobody listens.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer func() { must(t, l.Close()) }()
+	return l.Addr().String()
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	_, port, err := net.SplitHostPort(freeAddress(t))
+	must(t, err)
+	return port
 }

@@ -129,11 +129,11 @@ func prepareFolder(dir string) error {
 		return &fault.Error{ID: "app.data_dir", Kind: fault.Invalid, Field: "data_dir", Text: text, Remedy: remedy, Who: []fault.Who{fault.Operator}, Err: err}
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return refuse(fmt.Sprintf("The data folder %s cannot be made.", dir), "Make it, owned by the service's user, or choose another with data_dir.", err)
+		return refuse(fmt.Sprintf("The data folder %s cannot be made.", dir), "Make it, owned by the service's user, or choose another with data_dir (or MAILGRANT_DATA_DIR).", err)
 	}
 	probe, err := os.CreateTemp(dir, ".probe-*")
 	if err != nil {
-		return refuse(fmt.Sprintf("The data folder %s cannot be written.", dir), "Give the service's user write access, or choose another with data_dir.", err)
+		return refuse(fmt.Sprintf("The data folder %s cannot be written.", dir), "Give the service's user write access, or choose another with data_dir (or MAILGRANT_DATA_DIR).", err)
 	}
 	return errors.Join(probe.Close(), os.Remove(probe.Name()), os.Chmod(dir, 0o700))
 }

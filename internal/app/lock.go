@@ -27,7 +27,7 @@ func lockFolder(dir string) (*os.File, error) {
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		return nil, &fault.Error{
 			ID: "app.running", Kind: fault.Conflict, Field: "data_dir", Text: fmt.Sprintf("Another Mailgrant is running on the data folder %s.", dir),
-			Who: []fault.Who{fault.Operator}, Remedy: "Stop it first, or choose another folder with data_dir.", Err: err,
+			Who: []fault.Who{fault.Operator}, Remedy: "Stop it first, or choose another folder with data_dir (or MAILGRANT_DATA_DIR).", Err: err,
 		}
 	}
 	return nil, fmt.Errorf("lock the data folder: %w", err)

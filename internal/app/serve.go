@@ -33,7 +33,7 @@ func (a *App) listen(_ context.Context, o Options) error {
 		if a.http, err = net.Listen("tcp", a.cfg.Listen); err != nil {
 			return &fault.Error{
 				ID: "app.listen", Kind: fault.Invalid, Field: "listen", Text: fmt.Sprintf("Nothing can be served at %s.", a.cfg.Listen),
-				Who: []fault.Who{fault.Operator}, Remedy: "See whether another program uses this port, or choose another with listen.", Err: err,
+				Who: []fault.Who{fault.Operator}, Remedy: "See whether another program uses this port, or choose another with listen (or MAILGRANT_LISTEN).", Err: err,
 			}
 		}
 	}

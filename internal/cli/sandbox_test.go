@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -83,6 +85,47 @@ func TestSandbox_TellsAPerson(t *testing.T) {
 	}
 	if code, _ := end(); code != 0 {
 		t.Errorf("exit code %d", code)
+	}
+}
+
+func TestSandbox_PrintsTheCommandsThatConnectAMailbox(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "it's here")
+	output, end := startSandbox(t, "--files", folder)
+	var text strings.Builder
+	for !strings.Contains(text.String(), "Ctrl-C ends the sandbox") {
+		line, err := output.ReadString('\n')
+		if err != nil {
+			t.Fatalf("%v after:\n%s", err, text.String())
+		}
+		text.WriteString(line)
+	}
+	for _, word := range []string{
+		"mailgrant provider create sandbox --kind microsoft --tenant vbcpn.onmicrosoft.com", `it'\''s here/secret.txt'`,
+		"mailgrant mailbox create servicedesk@vbcpn.onmicrosoft.com --provider sandbox", "--receive-port", "sign in as servicedesk@vbcpn.onmicrosoft.com",
+	} {
+		if !strings.Contains(text.String(), word) {
+			t.Errorf("%q is not there:\n%s", word, text.String())
+		}
+	}
+	for name, begins := range map[string]string{"secret.txt": "made-up~secret", "ca.pem": "-----BEGIN CERTIFICATE-----"} {
+		if b, err := os.ReadFile(filepath.Join(folder, name)); err != nil || !strings.HasPrefix(string(b), begins) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if code, stderr := end(); code != 0 || stderr != "" {
+		t.Errorf("interrupted, it exits with %d: %s", code, stderr)
+	}
+}
+
+func TestSandbox_FolderThatCannotBe(t *testing.T) {
+	taken := filepath.Join(t.TempDir(), "taken")
+	if err := os.WriteFile(taken, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out, errs strings.Builder
+	code := cli.Run(t.Context(), []string{"sandbox", "--files", taken}, strings.NewReader(""), &out, &errs, nil)
+	if code != 1 || !strings.Contains(errs.String(), "--files") {
+		t.Errorf("exit code %d: %s", code, errs.String())
 	}
 }
 
