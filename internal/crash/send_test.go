@@ -71,10 +71,10 @@ type sending struct {
 
 func sendRooms(t *testing.T, g *ground) (rooms, error) {
 	h := house{g.store, g}
-	member := imap.New()
+	member, sender := imap.New(), smtp.New()
 	box := outbox.New(outbox.Options{
 		Store: sendStore{g.store, g.seams}, Lender: h, Directory: h, Owner: g.Owner, Now: g.now, Logger: g.log, Lease: g.Lease,
-		Senders:     func(protocol.Name) protocol.Sender { return seamedSender{smtp.New(), g.seams} },
+		Senders:     func(protocol.Name) protocol.Sender { return seamedSender{sender, g.seams} },
 		SentFinders: func(protocol.Name) protocol.SentFinder { return member },
 	})
 	j, err := g.jobs(t, jobs.Options{Submission: box.Send, Delivery: func(context.Context, string, string) error { return nil }})

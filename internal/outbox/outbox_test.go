@@ -58,9 +58,10 @@ func newPost(t *testing.T, traits provider.Traits, change func(*mailbox.Mailbox)
 }
 
 func (p *post) options() outbox.Options {
+	member := smtp.New()
 	return outbox.Options{
 		Store: p.h.Store, Lender: p.h, Directory: p.h, Owner: event.NewID(), Now: p.clock.Now,
-		Senders:     func(protocol.Name) protocol.Sender { return smtp.New() },
+		Senders:     func(protocol.Name) protocol.Sender { return member },
 		SentFinders: func(protocol.Name) protocol.SentFinder { return imap.New() },
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"regexp"
 	"strings"
+	"time"
 
 	gosmtp "github.com/emersion/go-smtp"
 
@@ -19,18 +20,26 @@ import (
 var remoteID = regexp.MustCompile(`(?i)(?:queued as |OK:? id=|OK )<?([A-Za-z0-9][A-Za-z0-9@._=+-]{3,120})>?`)
 
 // Send submits one message; see protocol.Sender. All recipients are accepted or
-// nothing is sent.
+// nothing is sent. The connection that took it is kept for a moment; see kept.go.
 func (c *Client) Send(ctx context.Context, at protocol.Endpoint, login protocol.Login, env message.Envelope, raw io.Reader, size int64) (protocol.Receipt, error) {
-	s, err := c.open(ctx, at, login, protocol.Climb{})
+	s, err := c.begin(ctx, at, login, env, size)
 	if err != nil {
 		return protocol.Receipt{}, err
 	}
-	defer s.close()
-	if err := s.address(ctx, env, size); err != nil {
+	receipt, err := s.transmit(ctx, env, raw, size)
+	if s.carried++; err != nil || !c.kept.put(purpose(at, login), s, c.Keep) {
+		s.close()
+	}
+	return receipt, err
+}
+
+// transmit hands the message over, after its sender was named.
+func (s *session) transmit(ctx context.Context, env message.Envelope, raw io.Reader, size int64) (protocol.Receipt, error) {
+	if err := s.recipients(ctx, env); err != nil {
 		return protocol.Receipt{}, err
 	}
 	var data *gosmtp.DataCommand
-	err = s.await(ctx, commandTimeout, phaseData, func() (err error) {
+	err := s.await(ctx, commandTimeout, phaseData, func() (err error) {
 		data, err = s.client.Data()
 		return err
 	})
@@ -87,8 +96,8 @@ func (s *session) finish(ctx context.Context, data *gosmtp.DataCommand) (protoco
 	return receipt, nil
 }
 
-// address names sender and recipients.
-func (s *session) address(ctx context.Context, env message.Envelope, size int64) error {
+// sender names who sends, and what the server must be able to do for that.
+func (s *session) sender(ctx context.Context, env message.Envelope, size int64, limit time.Duration) error {
 	options := &gosmtp.MailOptions{Size: size}
 	if most, ok := s.client.MaxMessageSize(); ok && most > 0 && size > int64(most) {
 		return &fault.Error{
@@ -105,9 +114,11 @@ func (s *session) address(ctx context.Context, env message.Envelope, size int64)
 		}
 		options.UTF8 = true
 	}
-	if err := s.await(ctx, commandTimeout, phaseMail, func() error { return s.client.Mail(env.ReversePath, options) }); err != nil {
-		return err
-	}
+	return s.await(ctx, limit, phaseMail, func() error { return s.client.Mail(env.ReversePath, options) })
+}
+
+// recipients names who is to get the message.
+func (s *session) recipients(ctx context.Context, env message.Envelope) error {
 	for _, to := range env.ForwardPaths {
 		err := s.conn.Bounded(ctx, commandTimeout, func() error { return s.client.Rcpt(to, nil) })
 		var said *gosmtp.SMTPError

@@ -34,12 +34,19 @@ const (
 	quitTimeout    = 3 * time.Second
 )
 
-// Client is the member for SMTP submission. Between calls it keeps
-// the certificate authorities that it was given.
-type Client struct{ dialer protocol.Dialer }
+// Client is the member for SMTP submission. Between calls it keeps the certificate
+// authorities that it was given, and for a moment the connections that took a message.
+type Client struct {
+	// Keep is how long a connection waits for the next message; 2 s by default. Not
+	// positive: it ends with each.
+	Keep time.Duration
+
+	dialer protocol.Dialer
+	kept   kept
+}
 
 // New makes the member.
-func New() *Client { return &Client{} }
+func New() *Client { return &Client{Keep: 2 * time.Second} }
 
 // Probe climbs the ladder; its last rung names the mailbox as sender and takes
 // that back, so that nothing is sent.
@@ -67,6 +74,9 @@ type session struct {
 	at     protocol.Endpoint
 	conn   *protocol.Conn
 	client *gosmtp.Client
+
+	carried int         // messages it has taken
+	end     *time.Timer // while it is kept; guarded by kept.mu
 }
 
 // open connects and signs in, rung by rung.
