@@ -109,13 +109,15 @@ func (s *Store) KeepLateAnswer(ctx context.Context, mailboxID string, candidate 
 	})
 }
 
+const dueGrants = `
+	SELECT mailbox_id, next_refresh_at FROM grants
+	WHERE state = 'active' AND next_refresh_at > 0 AND next_refresh_at <= $1 AND (lease_owner = '' OR lease_until <= $1)
+	ORDER BY next_refresh_at LIMIT $2`
+
 // Due implements broker.Store.
 func (s *Store) Due(ctx context.Context, now time.Time, limit int) ([]broker.Due, error) {
 	var due []broker.Due
-	err := s.rows(ctx, `
-		SELECT mailbox_id, next_refresh_at FROM grants
-		WHERE state = 'active' AND next_refresh_at > 0 AND next_refresh_at <= $1 AND (lease_owner = '' OR lease_until <= $1)
-		ORDER BY next_refresh_at LIMIT $2`, []any{stamp(now), atMost(limit)}, func(row scanner) error {
+	err := s.rows(ctx, dueGrants, []any{stamp(now), atMost(limit)}, func(row scanner) error {
 		var d broker.Due
 		err := row.Scan(&d.MailboxID, at(&d.At))
 		due = append(due, d)
@@ -124,10 +126,14 @@ func (s *Store) Due(ctx context.Context, now time.Time, limit int) ([]broker.Due
 	return due, fail(ctx, "list due grants", err)
 }
 
+const nextDue = "SELECT next_refresh_at FROM grants WHERE state = 'active' AND next_refresh_at > 0 ORDER BY next_refresh_at LIMIT 1"
+
 // NextDue implements broker.Store.
 func (s *Store) NextDue(ctx context.Context) (time.Time, error) {
 	var next time.Time
-	err := s.read.QueryRowContext(ctx, `
-		SELECT COALESCE(MIN(next_refresh_at), 0) FROM grants WHERE state = 'active' AND next_refresh_at > 0`).Scan(at(&next))
+	err := s.read.QueryRowContext(ctx, nextDue).Scan(at(&next))
+	if absent(err) {
+		return time.Time{}, nil
+	}
 	return next, fail(ctx, "find the next refresh", err)
 }

@@ -277,10 +277,12 @@ func (s *Store) Cancel(ctx context.Context, v outbox.Settlement) error {
 	})
 }
 
+const dueSubmissions = "SELECT id FROM submissions WHERE due_at > 0 AND due_at <= $1 ORDER BY due_at LIMIT $2"
+
 // DueSubmissions implements outbox.Store.
 func (s *Store) DueSubmissions(ctx context.Context, now time.Time, limit int) ([]string, error) {
 	var ids []string
-	err := s.rows(ctx, "SELECT id FROM submissions WHERE due_at > 0 AND due_at <= $1 ORDER BY due_at LIMIT $2", []any{stamp(now), atMost(limit)}, func(row scanner) error {
+	err := s.rows(ctx, dueSubmissions, []any{stamp(now), atMost(limit)}, func(row scanner) error {
 		var id string
 		err := row.Scan(&id)
 		ids = append(ids, id)

@@ -15,3 +15,8 @@ CREATE TABLE unplaced_events (
     remedy     TEXT NOT NULL,
     data       TEXT NOT NULL
 );
+
+-- SQLite would find what is due by the index of states, and so look at every grant that is active: one index for both.
+DROP INDEX grants_state;
+DROP INDEX grants_due;
+CREATE INDEX grants_due ON grants (state, next_refresh_at);
