@@ -71,10 +71,16 @@ func wantsStream(accept string) bool {
 
 var (
 	quoted = regexp.MustCompile(`“[^”]*”`)
-	// word is what a person mistypes where one of a few words is wanted, such as
-	// message.recieved; a generated secret does not look so.
-	word = regexp.MustCompile(`^[a-z_-]{1,20}(\.([a-z_-]{1,20}|\*)){0,2}$`)
+	// word is what a person mistypes where a word or a name is wanted, such as
+	// message.recieved or Our Provider!; a generated secret does not look so.
+	word = regexp.MustCompile(`^[A-Z]?[a-z_-]{1,20}([ .]([A-Z]?[a-z_-]{1,20}|\*)){0,3}[!?.,]?$`)
+	// place is a URL that holds words alone behind its host: nothing in it is
+	// generated, as the path of a webhook may be.
+	place = regexp.MustCompile(`^[A-Za-z]{2,8}://(([a-z][a-z-]{0,30}\.)*[a-z][a-z-]{0,20}|[0-9]{1,3}(\.[0-9]{1,3}){3})(:[0-9]{1,5})?(/[a-z_-]{1,20}|/v[0-9]{1,2}){0,4}/?$`)
 )
+
+// harmless reports whether a text may come back in a refusal.
+func harmless(s string) bool { return word.MatchString(s) || place.MatchString(s) }
 
 // withoutValues takes out of a refusal's words what the caller's own document
 // said. A client secret pasted into the wrong field must not come back: answers
@@ -104,7 +110,7 @@ func withoutWords(f *fault.Error, said []string) *fault.Error {
 		return quoted.ReplaceAllStringFunc(text, func(q string) string {
 			inner := strings.TrimSuffix(strings.TrimSuffix(strings.TrimPrefix(q, "“"), "”"), "…")
 			for _, s := range said {
-				if inner != "" && !word.MatchString(inner) && strings.HasPrefix(strings.ToLower(fault.Shorten(s, len(s))), strings.ToLower(inner)) {
+				if inner != "" && !harmless(inner) && strings.HasPrefix(strings.ToLower(fault.Shorten(s, len(s))), strings.ToLower(inner)) {
 					return "“…”"
 				}
 			}
@@ -114,7 +120,7 @@ func withoutWords(f *fault.Error, said []string) *fault.Error {
 	scrub := func(text string) string {
 		for _, s := range said {
 			// An address is no secret, and words such as authorization_code are our own.
-			if len(s) >= 8 && !strings.Contains(s, "@") && !word.MatchString(s) {
+			if len(s) >= 8 && !strings.Contains(s, "@") && !harmless(s) {
 				text = replaceWhole(text, s, "…")
 			}
 		}

@@ -27,7 +27,8 @@ func (s *shell) apply() *cobra.Command {
 		Use: "apply -f FILE", Short: "Make the resources what a file says", Args: noArguments,
 		Long: `Makes providers, mailboxes, webhooks and apps what a file says, and says what it
 changed. The same file again changes nothing. One mistake in the file changes
-nothing either: every mistake is named with its line and what to do.
+nothing either: every mistake is named with its line and what to do, first those
+of the form and, where that is right, those of the contents.
 
 Nothing is deleted, unless --prune is given: then what is missing from a list
 that the file has is deleted. A list that the file does not have is left alone.

@@ -19,6 +19,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+
+	"github.com/mailgrant/mailgrant/internal/fault"
 )
 
 // The exit codes.
@@ -67,7 +69,7 @@ func (s *shell) conclude(ran *cobra.Command, err error) int {
 		s.tellMistakes(file)
 		return exitFailed
 	}
-	s.tell(err)
+	s.tell(byFlags(ran, err))
 	return exitFailed
 }
 
@@ -139,7 +141,7 @@ Then, on the same host:            mailgrant operator setup`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.CompletionOptions.HiddenDefaultCmd = false
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{text: sentence(err.Error())} })
+	root.SetFlagErrorFunc(unknownFlag)
 	for _, g := range []struct {
 		id, title string
 		commands  []*cobra.Command
@@ -176,6 +178,9 @@ func group(name, short, long string, commands ...*cobra.Command) *cobra.Command 
 			text := fmt.Sprintf("“%s” needs to know what to do: %s.", cmd.CommandPath(), orList(names))
 			if len(args) > 0 {
 				text = fmt.Sprintf("“%s” cannot do “%s”; it can %s.", cmd.CommandPath(), shorten(args[0], 40), orList(names))
+				if near := fault.Nearest(args[0], names); near != "" {
+					text += " Did you mean " + near + "?"
+				}
 			}
 			return &usageError{text: text}
 		},

@@ -83,6 +83,11 @@ func (s *shell) explain(err error) failure {
 		for _, w := range f.Who {
 			out.who = append(out.who, string(w))
 		}
+		if all := fault.All(err); len(all) > 1 {
+			for _, also := range all[1:] {
+				out.more = append(out.more, strings.TrimSpace(strings.TrimPrefix(also.Field+": "+also.Text, ": ")+" "+also.Remedy))
+			}
+		}
 		return out
 	case errors.Is(err, context.Canceled):
 		return failure{text: "Interrupted."}
@@ -184,7 +189,17 @@ func noArguments(cmd *cobra.Command, args []string) error {
 	}
 	if !cmd.HasParent() {
 		text := fmt.Sprintf("There is no command “%s”.", shorten(args[0], 40))
-		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		near := cmd.SuggestionsFor(args[0])
+		if len(near) == 0 {
+			var names []string
+			for _, c := range cmd.Commands() {
+				names = append(names, c.Name())
+			}
+			if one := fault.Nearest(args[0], names); one != "" {
+				near = []string{one}
+			}
+		}
+		if len(near) > 0 {
 			text += " Did you mean " + orList(near) + "?"
 		}
 		return &usageError{text: text}

@@ -190,7 +190,8 @@ func (s *shell) mailboxCreate() *cobra.Command {
 		Use: "create ADDRESS", Short: "Add a mailbox", Args: arguments("ADDRESS"),
 		Long: `Adds a mailbox. Without --receive and --send it receives by IMAP, told of new
 mail at once, and sends by SMTP, at the servers that its kind of provider is
-known for; a generic provider needs the hosts. What the owner will be asked to
+known for; a generic provider needs the hosts. With one of the two it does that
+alone, unless a flag of the other, such as --send-host, is given. What the owner will be asked to
 agree to is derived from this.`,
 		Example: `  mailgrant mailbox create servicedesk@contoso.example --provider contoso
   mailgrant mailbox create desk@example.org --provider example \
@@ -201,9 +202,7 @@ agree to is derived from this.`,
 				return missing("provider", "a mailbox belongs to a provider; “mailgrant provider list” lists them.")
 			}
 			m := client.Mailbox{Address: args[0]}
-			if !cmd.Flags().Changed("receive") && !cmd.Flags().Changed("send") {
-				m.Receive, m.Send = &client.Receive{Protocol: "imap"}, &client.Send{Protocol: "smtp"}
-			}
+			f.assume(cmd, &m)
 			if err := f.apply(s, cmd, &m); err != nil {
 				return err
 			}

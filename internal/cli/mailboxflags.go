@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"slices"
+
 	"github.com/spf13/cobra"
 
 	"github.com/mailgrant/mailgrant/client"
@@ -30,14 +32,14 @@ func (f *mailboxFlags) add(c *cobra.Command) {
 	flags.StringVar(&f.actsAs, "acts-as", "", "whose sign-in opens it: owner, or `'delegate: ADDRESS'`")
 	flags.StringVar(&f.from, "from", "", "sender `ADDRESS`, where it is not the mailbox's own")
 	flags.BoolVar(&f.allowUnverifiable, "allow-unverifiable", false, "accept an authorisation whose identity the provider cannot prove")
-	flags.StringVar(&f.receive, "receive", "", "how mail is received: `imap` or none")
+	flags.StringVar(&f.receive, "receive", "", "`PROTOCOL` by which mail is received: imap or none")
 	flags.StringArrayVar(&f.folders, "folder", nil, "`FOLDER` to receive from; may be repeated; default INBOX")
-	flags.StringVar(&f.mode, "mode", "", "`push`: told of new mail at once; poll: look every so often")
-	flags.StringVar(&f.every, "every", "", "how often to look, with --mode poll, such as 60s")
-	flags.StringVar(&f.afterReceive, "after-receive", "", "what happens to a received message: `keep`, mark_seen, 'move: Folder' or delete")
+	flags.StringVar(&f.mode, "mode", "", "`MODE`: push, told of new mail at once, or poll, look every so often")
+	flags.StringVar(&f.every, "every", "", "how often to look, with --mode poll: a `DURATION` such as 60s")
+	flags.StringVar(&f.afterReceive, "after-receive", "", "what happens to a received message, the `ACT`: keep, mark_seen, 'move: Folder' or delete")
 	f.receiveAt.add(c, "receive", "receiving")
-	flags.StringVar(&f.send, "send", "", "how mail is sent: `smtp` or none")
-	flags.StringVar(&f.fallback, "send-fallback", "", "how it is sent while that is shut: `graph` or none")
+	flags.StringVar(&f.send, "send", "", "`PROTOCOL` by which mail is sent: smtp or none")
+	flags.StringVar(&f.fallback, "send-fallback", "", "`PROTOCOL` by which it is sent while that is shut: graph or none")
 	f.sendAt.add(c, "send", "sending")
 }
 
@@ -45,10 +47,31 @@ func (f *serverFlags) add(c *cobra.Command, prefix, doing string) {
 	flags := c.Flags()
 	flags.StringVar(&f.host, prefix+"-host", "", "`HOST` for "+doing+", where the provider's own does not fit")
 	flags.IntVar(&f.port, prefix+"-port", 0, "`PORT` for "+doing)
-	flags.StringVar(&f.tls, prefix+"-tls", "", "TLS for "+doing+": `implicit` or starttls; none on this host only")
+	flags.StringVar(&f.tls, prefix+"-tls", "", "encryption for "+doing+", the `MODE`: implicit or starttls; none on this host only")
 	flags.StringVar(&f.user, prefix+"-user", "", "`USER` to name to the server when "+doing+", where it is not the address")
 	flags.StringVar(&f.caFile, prefix+"-ca-file", "", "`FILE` with a CA in PEM that is trusted when "+doing)
 }
+
+// assume gives a new mailbox what nobody says: it receives and sends, unless
+// only one of the two is spoken of.
+func (f *mailboxFlags) assume(cmd *cobra.Command, m *client.Mailbox) {
+	given := func(names ...string) bool { return slices.ContainsFunc(names, cmd.Flags().Changed) }
+	receives, sends := given(f.receiving()...), given(f.sending()...)
+	if receives || !cmd.Flags().Changed("send") {
+		m.Receive = &client.Receive{Protocol: "imap"}
+	}
+	if sends || !cmd.Flags().Changed("receive") {
+		m.Send = &client.Send{Protocol: "smtp"}
+	}
+}
+
+// receiving and sending are the flags that mean nothing without --receive, and
+// without --send.
+func (f *mailboxFlags) receiving() []string {
+	return append(f.receiveAt.names("receive"), "folder", "mode", "every")
+}
+
+func (f *mailboxFlags) sending() []string { return append(f.sendAt.names("send"), "send-fallback") }
 
 // apply writes the flags that were given onto m.
 func (f *mailboxFlags) apply(s *shell, cmd *cobra.Command, m *client.Mailbox) error {
@@ -93,9 +116,8 @@ func (f *mailboxFlags) applyReceive(s *shell, cmd *cobra.Command, m *client.Mail
 	case changed("receive"):
 		m.Receive.Protocol = f.receive
 	}
-	about := []string{"folder", "mode", "every"}
 	if m.Receive == nil {
-		return refuseWithout(cmd, "receive", append(about, f.receiveAt.names("receive")...))
+		return refuseWithout(cmd, "receive", f.receiving())
 	}
 	if changed("folder") {
 		m.Receive.Folders = f.folders
@@ -125,7 +147,7 @@ func (f *mailboxFlags) applySend(s *shell, cmd *cobra.Command, m *client.Mailbox
 		m.Send.Protocol = f.send
 	}
 	if m.Send == nil {
-		return refuseWithout(cmd, "send", append(f.sendAt.names("send"), "send-fallback"))
+		return refuseWithout(cmd, "send", f.sending())
 	}
 	if cmd.Flags().Changed("send-fallback") {
 		if m.Send.Fallback = f.fallback; f.fallback == nothing {

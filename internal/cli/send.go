@@ -7,6 +7,7 @@ import (
 	"mime"
 	"net/mail"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,7 +22,7 @@ const longestMessage = 36 << 20
 type sendFlags struct {
 	mailbox, from, subject, htmlFile, raw, key string
 	to, cc, bcc, replyTo, attach               []string
-	wait                                       bool
+	wait, allowEmpty                           bool
 }
 
 func (s *shell) send() *cobra.Command {
@@ -66,6 +67,7 @@ exit code is 1 unless it was sent.`,
 	flags.StringVar(&f.raw, "raw", "", "`FILE` with a complete message (RFC 5322), - for the standard input")
 	flags.StringVar(&f.mailbox, "mailbox", "", "`ADDRESS` of the mailbox to send with; default: the one of the sender")
 	flags.StringVar(&f.key, "idempotency-key", "", "a `KEY` of your own: the same key and message are accepted once only")
+	flags.BoolVar(&f.allowEmpty, "allow-empty", false, "send it although it has no text, no subject and no attachment")
 	flags.BoolVar(&f.wait, "wait", false, "wait until it is sent or has failed")
 	return s.asking(c)
 }
@@ -134,8 +136,14 @@ func (s *shell) draft(f sendFlags) (client.Draft, error) {
 		s.remark("Write the text; Ctrl-D at the beginning of a line ends it.")
 	}
 	text, err := s.readFile("-", longestMessage)
+	if err != nil {
+		return d, err
+	}
 	d.Text = string(text)
-	return d, err
+	if strings.TrimSpace(d.Text+d.HTML+d.Subject) == "" && len(d.Attachments) == 0 && !f.allowEmpty {
+		return d, &usageError{text: "The message is empty: it has no text, no subject and no attachment. Give a text on the standard input or a --subject, or add --allow-empty."}
+	}
+	return d, nil
 }
 
 func parties(flag string, texts []string) ([]client.Party, error) {

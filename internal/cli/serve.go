@@ -38,7 +38,9 @@ setting with its value and where that came from, and ends.`,
 				return err
 			}
 			s.remark("Mailgrant serves at %s (listening on %s).", cfg.PublicURL, a.Addr())
-			s.remark("For the first sign-in, on this host: mailgrant operator setup%s", s.dataDirHint(cfg.DataDir))
+			if needed, err := a.Access.NeedsSetup(cmd.Context()); err == nil && needed {
+				s.remark("For the first sign-in, on this host: mailgrant operator setup%s", s.dataDirHint(cfg.DataDir))
+			}
 			return a.Run(cmd.Context())
 		},
 	}

@@ -73,17 +73,16 @@ func Load(file string, environ []string) (*Config, error) {
 	if !explicit {
 		file = "mailgrant.yaml"
 	}
+	var wrong error
 	raw, err := readFile(file)
 	switch {
 	case err == nil:
-		if err := c.applyFile(file, raw); err != nil {
-			return nil, err
-		}
+		wrong = c.applyFile(file, raw)
 	case errors.Is(err, fs.ErrNotExist) && !explicit:
 	default:
 		return nil, refuse("config.file", file, "The configuration file cannot be read.", "Check the path and its permissions.", err)
 	}
-	if err := c.applyEnviron(environ); err != nil {
+	if err := errors.Join(wrong, c.applyEnviron(environ)); err != nil {
 		return nil, err
 	}
 	return c, c.finish()
@@ -126,33 +125,31 @@ func (c *Config) applyFile(file string, raw []byte) error {
 
 func at(file string, line int) string { return fmt.Sprintf("%s:%d", file, line) }
 
+// walk reads a group of settings; every mistake in it is told.
 func (c *Config) walk(file, prefix string, node *yaml.Node) error {
+	var wrong []error
 	seen := map[string]int{}
 	for i := 0; i+1 < len(node.Content); i += 2 {
 		key, value := node.Content[i], node.Content[i+1]
 		name := prefix + key.Value
 		if first, ok := seen[name]; ok {
-			return refuse("config.repeated", at(file, key.Line), fmt.Sprintf("%s stands twice; first on line %d.", name, first), "Keep one.", nil)
+			wrong = append(wrong, refuse("config.repeated", at(file, key.Line), fmt.Sprintf("%s stands twice; first on line %d.", name, first), "Keep one.", nil))
+			continue
 		}
 		seen[name] = key.Line
-		if resourceKeys[name] {
-			return refuse("config.resource", at(file, key.Line), fmt.Sprintf("%s are resources, not settings of the server.", name), "Put them in a file of their own and run “mailgrant apply -f FILE”.", nil)
-		}
 		s, ok := find(name)
 		switch {
+		case resourceKeys[name]:
+			wrong = append(wrong, refuse("config.resource", at(file, key.Line), fmt.Sprintf("%s are resources, not settings of the server.", name), "Put them in a file of their own and run “mailgrant apply -f FILE”.", nil))
 		case ok:
-			if err := c.applyNode(file, s, value); err != nil {
-				return err
-			}
+			wrong = append(wrong, c.applyNode(file, s, value))
 		case isGroup(name) && value.Kind == yaml.MappingNode:
-			if err := c.walk(file, name+".", value); err != nil {
-				return err
-			}
+			wrong = append(wrong, c.walk(file, name+".", value))
 		default:
-			return unknown(at(file, key.Line), name)
+			wrong = append(wrong, unknown(at(file, key.Line), name))
 		}
 	}
-	return nil
+	return errors.Join(wrong...)
 }
 
 func (c *Config) applyNode(file string, s Setting, value *yaml.Node) error {
@@ -193,33 +190,40 @@ var clientVariables = map[string]bool{"MAILGRANT_SERVER": true, "MAILGRANT_API_K
 // testVariablePrefix marks variables of the test suite.
 const testVariablePrefix = "MAILGRANT_TEST_"
 
+// applyEnviron reads the variables; every mistake in them is told.
 func (c *Config) applyEnviron(environ []string) error {
+	var wrong []error
 	for _, kv := range environ {
 		key, value, _ := strings.Cut(kv, "=")
 		if !strings.HasPrefix(key, "MAILGRANT_") || clientVariables[key] || strings.HasPrefix(key, testVariablePrefix) {
 			continue
 		}
-		s, ok := findEnv(key)
-		if !ok {
-			base, isFile := strings.CutSuffix(key, "_FILE")
-			if s, ok = findEnv(base); !ok || !isFile || !s.Secret {
-				return unknown("environment variable "+key, strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(key, "MAILGRANT_"), "__", ".")))
-			}
-			raw, err := readFile(value)
-			if err != nil {
-				return refuse("config.value", "environment variable "+key, "The file it names cannot be read.", "Check the path and its permissions.", err)
-			}
-			value = strings.TrimRight(string(raw), "\r\n")
-		}
-		values := []string{value}
-		if s.List {
-			values = strings.FieldsFunc(value, func(r rune) bool { return r == ',' || r == ' ' })
-		}
-		if err := s.set(c, values); err != nil {
-			return refuse("config.value", "environment variable "+key, fmt.Sprintf("%s: %v.", s.Name, err), s.remedy(err), nil)
-		}
-		c.from[s.Name] = "environment variable " + key
+		wrong = append(wrong, c.applyVariable(key, value))
 	}
+	return errors.Join(wrong...)
+}
+
+func (c *Config) applyVariable(key, value string) error {
+	s, ok := findEnv(key)
+	if !ok {
+		base, isFile := strings.CutSuffix(key, "_FILE")
+		if s, ok = findEnv(base); !ok || !isFile || !s.Secret {
+			return unknown("environment variable "+key, strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(key, "MAILGRANT_"), "__", ".")))
+		}
+		raw, err := readFile(value)
+		if err != nil {
+			return refuse("config.value", "environment variable "+key, "The file it names cannot be read.", "Check the path and its permissions.", err)
+		}
+		value = strings.TrimRight(string(raw), "\r\n")
+	}
+	values := []string{value}
+	if s.List {
+		values = strings.FieldsFunc(value, func(r rune) bool { return r == ',' || r == ' ' })
+	}
+	if err := s.set(c, values); err != nil {
+		return refuse("config.value", "environment variable "+key, fmt.Sprintf("%s: %v.", s.Name, err), s.remedy(err), nil)
+	}
+	c.from[s.Name] = "environment variable " + key
 	return nil
 }
 

@@ -3,6 +3,7 @@ package config_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -162,6 +163,17 @@ func TestLoad_Refuses(t *testing.T) {
 			}
 		})
 	}
+	t.Run("every mistake at once", func(t *testing.T) {
+		t.Parallel()
+		_, err := load(t, "retension: 5h\nlog: {level: loud, farmat: json}\nlisten: [a, b]\n", "MAILGRANT_LOG_FORMAT=loud")
+		var fields []string
+		for _, f := range fault.All(err) {
+			fields = append(fields, f.Field[strings.LastIndexByte(f.Field, ':')+1:])
+		}
+		if want := []string{"1", "2", "2", "3", "environment variable MAILGRANT_LOG_FORMAT"}; !slices.Equal(fields, want) {
+			t.Errorf("told are %q, not %q", fields, want)
+		}
+	})
 	t.Run("a named file that is not there", func(t *testing.T) {
 		t.Parallel()
 		if _, err := config.Load("/nowhere/mailgrant.yaml", nil); !fault.Has(err, "config.file") {

@@ -1,6 +1,7 @@
 package connect
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -54,18 +55,26 @@ func (b *Mailboxes) check(ctx context.Context, known known, m *mailbox.Mailbox) 
 	r, kind, err := known.record(ctx, m.Provider)
 	switch {
 	case fault.Has(err, "provider.unknown"):
-		return fault.Join(ways, unknownProvider(ctx, known, m.Provider))
+		return fault.Join(ways, b.checkOwn(*m), unknownProvider(ctx, known, m.Provider))
 	case err != nil:
 		return fault.Join(err, ways)
 	case kind == nil: // the provider itself is refused
-		return ways
+		return fault.Join(ways, b.checkOwn(*m))
 	}
 	mistakes = []error{ways, checkProfile(r, m.Profile)}
 	receive, send := m.Endpoints(kind, r)
-	if receive != nil && !blames(ways, "receive.protocol") {
+	switch {
+	case receive == nil:
+	case blames(ways, "receive.protocol"):
+		mistakes = append(mistakes, b.checkAlone("receive", m.Receive.Server))
+	default:
 		mistakes = append(mistakes, b.checkEndpoint(*receive, m.Receive.Server, r.Name))
 	}
-	if send != nil && !blames(ways, "send.protocol") {
+	switch {
+	case send == nil:
+	case blames(ways, "send.protocol"):
+		mistakes = append(mistakes, b.checkAlone("send", m.Send.Server))
+	default:
 		mistakes = append(mistakes, b.checkEndpoint(*send, m.Send.Server, r.Name))
 	}
 	if err := fault.Join(mistakes...); err != nil {
@@ -278,6 +287,26 @@ func checkSend(m *mailbox.Mailbox) error {
 		return nil
 	}
 	return oneOf("mailbox.protocol", "send.fallback", own.Fallback, protocol.Graph)
+}
+
+// checkOwn finds what is wrong with a mailbox's own servers where its provider,
+// which would complete them, is not known.
+func (b *Mailboxes) checkOwn(m mailbox.Mailbox) error {
+	var mistakes []error
+	if m.Receive != nil {
+		mistakes = append(mistakes, b.checkAlone("receive", m.Receive.Server))
+	}
+	if m.Send != nil {
+		mistakes = append(mistakes, b.checkAlone("send", m.Send.Server))
+	}
+	return fault.Join(mistakes...)
+}
+
+// checkAlone finds what is wrong with a server whatever completes it: what it
+// leaves out is taken as right.
+func (b *Mailboxes) checkAlone(setting string, own mailbox.Server) error {
+	at := protocol.Endpoint{Setting: setting, Host: cmp.Or(own.Host, "localhost"), Port: 1, TLS: cmp.Or(own.TLS, protocol.TLSImplicit)}
+	return b.checkEndpoint(at, own, "")
 }
 
 // checkEndpoint demands that presets and own settings together say where to

@@ -135,7 +135,7 @@ func (p Pattern) Check() error {
 		family, _, _ := strings.Cut(string(k.Kind), ".")
 		words = append(words, string(k.Kind), family+".*")
 	}
-	remedy := "Use a name from the list of events, a family such as submission.*, or *."
+	remedy := "Use a name from the list of events (on the server's page /docs, under Events), a family such as submission.*, or *."
 	if near := fault.Nearest(string(p), words); near != "" {
 		remedy = "Did you mean " + near + "? " + remedy
 	}

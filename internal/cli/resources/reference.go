@@ -16,7 +16,8 @@ func Reference() string {
 Made from the list in the code by ` + "`make generate`" + `. A resource file says, in YAML, which providers, mailboxes, webhooks and apps are to be.
 ` + "`mailgrant apply -f FILE`" + ` makes them so, ` + "`mailgrant diff -f FILE`" + ` says what that would change, ` + "`mailgrant export`" + ` prints such a file.
 
-- Everything is checked first; one mistake changes nothing, and every mistake is named with its line and what to do.
+- Everything is checked first; one mistake changes nothing, and every mistake is named with its line and what to do:
+  first those of the form (names, kinds of value, what is missing), and where the form is right, those of the contents.
 - The same file again changes nothing. Nothing is deleted, unless ` + "`--prune`" + ` is given: then what is missing from a list that the file has.
 - Secrets are not in the file: it names them, as ` + "`{env: NAME}` or `{file: PATH}`" + `, and they are fetched where the command runs. Relative paths begin
   at the file's folder. A client secret is bound to the issuer, client id and endpoints that it was given for: where one of these changes it is

@@ -14,10 +14,13 @@ type Key struct {
 // Keys lists every setting, in the order of the reference.
 func Keys() []Key {
 	server := func(doing string) []Key {
-		at := map[string]string{"receive": "receiving", "send": "sending"}[doing]
+		at, host, port := "receiving", "imap.example.org", "993"
+		if doing == "send" {
+			at, host, port = "sending", "smtp.example.org", "587"
+		}
 		return []Key{
-			{"mailboxes." + doing + ".host", "the mail server's name, such as imap.example.org; where it is left out, the provider's own for " + at},
-			{"mailboxes." + doing + ".port", "a port number, such as 993"},
+			{"mailboxes." + doing + ".host", "the mail server's name, such as " + host + "; where it is left out, the provider's own for " + at},
+			{"mailboxes." + doing + ".port", "a port number, such as " + port},
 			{"mailboxes." + doing + ".tls", "implicit, starttls, or none (towards this machine itself only)"},
 			{"mailboxes." + doing + ".user", "the name to give to the mail server, where it is not the address"},
 			{"mailboxes." + doing + ".ca_pem", "certificates in PEM form, of authorities that are trusted for this server"},
