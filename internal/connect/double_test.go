@@ -224,7 +224,13 @@ func (b *bench) link(o connect.LinkOptions) (secret, id string) {
 // start begins an attempt and gives the good callback to it.
 func (b *bench) start(secret string) connect.Callback {
 	b.t.Helper()
-	s, err := b.Links.Start(b.ctx, secret, connect.Choice{})
+	return b.startAs(secret, connect.Choice{})
+}
+
+// startAs is start with what was chosen on the owner's page.
+func (b *bench) startAs(secret string, choice connect.Choice) connect.Callback {
+	b.t.Helper()
+	s, err := b.Links.Start(b.ctx, secret, choice)
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"fmt"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/mailgrant/mailgrant/internal/event"
@@ -161,6 +162,11 @@ func (f *finishing) answer(cb Callback) error {
 		return err
 	}
 	why := oauth.Fault(response.Refusal)
+	if cb.Error == "invalid_request" && strings.Contains(strings.ToLower(cb.ErrorDescription), "prompt") && f.attempt.Prompt != string(provider.PromptOmit) {
+		refused := errPrompt(f.attempt.Prompt, why)
+		refused.Detail = why.Detail
+		return refused
+	}
 	if k, ok := f.kind.(provider.AuthorizationRefusals); ok {
 		if better := k.AuthorizationRefused(f.reg, why); better != nil {
 			why = better
@@ -313,7 +319,7 @@ func (f *finishing) record(ctx context.Context, o Outcome, e event.Event) error 
 	if f.link.State != LinkPending && f.link.State != LinkRefused {
 		return f.needs.Events.WriteEvent(ctx, e)
 	}
-	return f.needs.Links.RefuseAttempt(ctx, Refusal{LinkID: f.link.ID, Outcome: o, Event: e, GiveBack: o.OthersAct()})
+	return f.needs.Links.RefuseAttempt(ctx, Refusal{LinkID: f.link.ID, Outcome: o, Event: e, GiveBack: !o.Counts()})
 }
 
 // actor is the owner, by the name they signed in with.
@@ -327,7 +333,7 @@ func (f *finishing) actor() event.Actor {
 
 func (f *finishing) result(o Outcome) Result {
 	counted := f.link.Attempts
-	if o.OthersAct() {
+	if !o.Counts() {
 		counted--
 	}
 	left := max(0, MaxAttempts-counted)

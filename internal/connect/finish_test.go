@@ -467,3 +467,40 @@ func TestStart_DecidesOnPrompt(t *testing.T) {
 		t.Error("two attempts share a secret")
 	}
 }
+
+// A provider that has no account picker refuses a request that asks for it
+// (OpenID Connect Core, 3.1.2.6): the next attempt does not ask again.
+func TestStart_AfterARefusedPrompt(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	secret, id := b.link(connect.LinkOptions{})
+	cb := b.startAs(secret, connect.Choice{SelectAccount: true})
+	cb.Error, cb.ErrorDescription, cb.Code = "invalid_request", "unsupported prompt value requested", seal.Secret{}
+	r, err := b.Links.Finish(b.ctx, cb)
+	wantFault(t, err, "oauth.prompt_refused")
+	if !r.RetryAllowed || r.AttemptsLeft != connect.MaxAttempts {
+		t.Errorf("the attempt counted: %+v", r)
+	}
+	if link, _, err := b.Links.Status(b.ctx, id); err != nil || link.Attempts != 0 {
+		t.Errorf("%d attempts counted, %v", link.Attempts, err)
+	}
+	b.startAs(secret, connect.Choice{SelectAccount: true})
+	if got := b.idp.asked[1].Force; got != provider.PromptLogin {
+		t.Errorf("the next attempt forces %q, want login", got)
+	}
+}
+
+func TestStart_TheOperatorsPromptWins(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	s := contoso()
+	s.Record.Prompt = provider.PromptLogin
+	if _, _, err := b.Providers.Save(b.ctx, s, operator); err != nil {
+		t.Fatal(err)
+	}
+	secret, _ := b.link(connect.LinkOptions{})
+	b.startAs(secret, connect.Choice{SelectAccount: true})
+	if got := b.idp.asked[0].Force; got != "" {
+		t.Errorf("prompt: login is overridden by %q", got)
+	}
+}

@@ -163,9 +163,12 @@ type Outcome struct {
 	Subject string `json:"subject,omitempty"`
 }
 
+// Counts reports an attempt that counts against MaxAttempts. One does not where
+// others have to act, or where the provider took offence at the request itself.
+func (o Outcome) Counts() bool { return !o.OthersAct() && o.Cause != causePrompt }
+
 // OthersAct reports a failure that is not theirs who tried: others have to act,
-// and it is not that another person than the expected one signed in. Such an
-// attempt does not count.
+// and it is not that another person than the expected one signed in.
 func (o Outcome) OthersAct() bool {
 	owner := func(w string) bool { return w == string(fault.MailboxOwner) }
 	nobody := func(w string) bool { return w == string(fault.Nobody) }

@@ -20,8 +20,9 @@ const attemptLife = 30 * time.Minute
 
 // Choice is what a person chose on the owner's page.
 type Choice struct {
-	// SelectAccount asks the provider for its account picker, for a person whose
-	// browser is signed in as somebody else.
+	// SelectAccount asks the provider to let the person choose who they are, for
+	// one whose browser is signed in as somebody else: by its account picker, or
+	// by a sign-in afresh where it has none.
 	SelectAccount bool
 }
 
@@ -48,7 +49,7 @@ func (l *Links) Start(ctx context.Context, secret string, choice Choice) (Starte
 	if err != nil {
 		return Started{}, err
 	}
-	force, prompt := decidePrompt(kind, reg.Record, choice)
+	force, prompt := decidePrompt(ctx, kind, reg, choice, link.LastAttempt)
 	state, nonce, verifier, binding := newSecret(), newSecret(), oauth.NewCodeVerifier(), newSecret()
 	hint := m.Principal()
 	if prompt == provider.PromptOmit {
@@ -92,19 +93,39 @@ func attemptText(m mailbox.Mailbox, prompt provider.Prompt) string {
 	return fmt.Sprintf("Somebody opened the authorization link for %s; they %s.", m.Address, how)
 }
 
-// decidePrompt gives what to force, for a guided retry, and what is going to be
-// sent in effect. There is always a decision.
-func decidePrompt(kind provider.Kind, r provider.Record, choice Choice) (force, effective provider.Prompt) {
-	if choice.SelectAccount && allows(kind, provider.PromptSelectAccount) {
-		return provider.PromptSelectAccount, provider.PromptSelectAccount
+// decidePrompt gives what to force, for another attempt, and what is going to be
+// sent in effect. There is always a decision. A prompt that the last attempt was
+// refused for is not sent again: login is the one that every provider has to
+// know. Else the operator's own choice wins, but for omit, which would let the
+// browser's session sign the same person in again; there the kind decides.
+func decidePrompt(ctx context.Context, kind provider.Kind, reg provider.Registration, choice Choice, last *Outcome) (force, effective provider.Prompt) {
+	switch {
+	case last != nil && last.Cause == causePrompt:
+		return provider.PromptLogin, provider.PromptLogin
+	case choice.SelectAccount && (reg.Prompt == "" || reg.Prompt == provider.PromptOmit):
+		if again := retryPrompt(ctx, kind, reg); again != reg.Prompt {
+			return again, again
+		}
 	}
-	if r.Prompt != "" {
-		return "", r.Prompt
+	if reg.Prompt != "" {
+		return "", reg.Prompt
 	}
 	if prompts := kind.Traits().Prompts; len(prompts) > 0 {
 		return "", prompts[0]
 	}
 	return "", provider.PromptLogin
+}
+
+// retryPrompt is the prompt of a guided retry: what the kind says, else the
+// account picker where it has one, else login.
+func retryPrompt(ctx context.Context, kind provider.Kind, reg provider.Registration) provider.Prompt {
+	if k, ok := kind.(provider.RetryPrompt); ok {
+		return k.RetryPrompt(ctx, reg)
+	}
+	if allows(kind, provider.PromptSelectAccount) {
+		return provider.PromptSelectAccount
+	}
+	return provider.PromptLogin
 }
 
 func allows(kind provider.Kind, p provider.Prompt) bool {

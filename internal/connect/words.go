@@ -93,6 +93,17 @@ func errDeclined(err error) *fault.Error {
 	return f
 }
 
+// causePrompt is the cause of an attempt whose prompt the provider refused.
+const causePrompt = "oauth.prompt_refused"
+
+func errPrompt(prompt string, err error) *fault.Error {
+	f := refusal(causePrompt, fault.Refused, fault.MailboxOwner,
+		fmt.Sprintf("The provider refused the request before anybody signed in: it does not take the way in which it was told to ask (prompt=%s). Nothing was stored.", prompt),
+		"Try again: the next attempt asks for a plain sign-in. If that is refused too, the operator should set the provider's prompt to omit.")
+	f.Err = err
+	return f
+}
+
 func errNoCode() *fault.Error {
 	return refusal("attempt.no_code", fault.Refused, fault.Provider,
 		"The provider's answer holds neither an authorization code nor an error. Nothing was stored.",

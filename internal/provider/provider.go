@@ -242,6 +242,13 @@ type SignOut interface {
 	SignOutURL(ctx context.Context, reg Registration, returnTo string) (string, error)
 }
 
+// RetryPrompt is the optional power of a kind to say with which prompt somebody
+// is sent to sign in again, after another person was signed in or access was
+// declined. Without it the account picker is asked for.
+type RetryPrompt interface {
+	RetryPrompt(context.Context, Registration) Prompt
+}
+
 // AuthorizationRefusals is the optional power of a kind to put its own words on
 // an error that came back with the browser (RFC 6749 section 4.1.2.1). It gets
 // the fault that the standards allow to make of it, with the provider's words in

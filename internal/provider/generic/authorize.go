@@ -88,6 +88,21 @@ func (k *Kind) AuthorizationURL(ctx context.Context, reg provider.Registration, 
 	return request.URL()
 }
 
+// RetryPrompt is the operator's choice where there is one. Else it is the account
+// picker of a provider that says it has one (Initiating User Registration via
+// OpenID Connect, prompt_values_supported): many have none, and refuse a request
+// that asks for it. login is what every OpenID provider has to know.
+func (k *Kind) RetryPrompt(ctx context.Context, reg provider.Registration) provider.Prompt {
+	if reg.Prompt != "" {
+		return reg.Prompt
+	}
+	m, _, err := k.metadata(ctx, reg)
+	if err == nil && slices.Contains(m.PromptValues, string(provider.PromptSelectAccount)) {
+		return provider.PromptSelectAccount
+	}
+	return provider.PromptLogin
+}
+
 // call makes a call to the token endpoint by the ways of client authentication
 // that the server offers: the next one only after invalid_client, because a
 // registration may be bound to one of them and the metadata does not say which.

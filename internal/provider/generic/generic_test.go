@@ -216,6 +216,33 @@ func TestAuthorizationURL(t *testing.T) {
 	}
 }
 
+func TestRetryPrompt(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name      string
+		supported []string
+		own, want provider.Prompt
+	}{
+		{"nothing said: the one that everybody knows", nil, "", provider.PromptLogin},
+		{"a picker is offered", []string{"none", "login", "select_account"}, "", provider.PromptSelectAccount},
+		{"no picker is offered", []string{"none", "login", "consent"}, "", provider.PromptLogin},
+		{"the operator chose", []string{"select_account"}, provider.PromptLogin, provider.PromptLogin},
+		{"the operator chose to omit it", []string{"select_account"}, provider.PromptOmit, provider.PromptOmit},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			h := startHouse(t)
+			h.reg.Prompt = c.own
+			if c.supported != nil {
+				h.SetMetadata("prompt_values_supported", c.supported)
+			}
+			if got := h.kind.RetryPrompt(t.Context(), h.reg); got != c.want {
+				t.Errorf("prompt %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
 func TestCheck(t *testing.T) {
 	t.Parallel()
 	k := generic.New(generic.Options{})
