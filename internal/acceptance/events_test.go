@@ -134,8 +134,22 @@ func follows(t *testing.T, s *site, v *visitor) {
 	v.click("[data-live] button")
 	must(t, s.Connect.Mailboxes.Pause(t.Context(), directory.StoryDesk, byOperator))
 	v.awaitText("[data-live] .btn-primary", "1 new event") // and none of before once more
+	// The list is read anew while something waits: it stands there once all the same.
+	v.promised(`fetch(location.href).then(async (r) => {
+		document.querySelector("#events").replaceWith(new DOMParser().parseFromString(await r.text(), "text/html").querySelector("#events"));
+		return "read"
+	})`)
+	anew := rows()
+	v.click("[data-live] .btn-primary")
+	v.await("nothing waits", func() bool {
+		hidden, err := v.try(`String(document.querySelector("[data-live] .btn-primary").hidden)`)
+		return err == nil && hidden == "true"
+	})
+	if now := rows(); now != anew {
+		t.Errorf("a list of %s events that was read anew became one of %s", anew, now)
+	}
 	must(t, s.Connect.Mailboxes.Resume(t.Context(), directory.StoryDesk, byOperator))
-	v.awaitText("[data-live] .btn-primary", "2 new events")
+	v.awaitText("[data-live] .btn-primary", "1 new event")
 	v.clean()
 	v.click("header form button") // signed out: within a minute the stream ends, and none begins again
 	v.heading("Sign in")

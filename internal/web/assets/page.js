@@ -32,6 +32,9 @@ for (const live of document.querySelectorAll("[data-live]")) {
   const status = live.querySelector("[role=status]");
   const address = new URL(live.dataset.live, location.href);
   let source, waiting = [];
+  // A list that was read anew meanwhile, or later than the stream's beginning, has
+  // some of it already.
+  const shown = (id) => document.getElementById(`event-${id}`);
   const stop = (why) => {
     source?.close();
     source = undefined;
@@ -47,7 +50,9 @@ for (const live of document.querySelectorAll("[data-live]")) {
     status.textContent = "Following.";
     source.onmessage = (event) => {
       address.searchParams.set("after", event.lastEventId); // where to go on, once stopped
-      waiting.unshift(event.data);
+      const { lastEventId: id, data } = event;
+      if (shown(id) || waiting.some((w) => w.id === id)) return;
+      waiting.unshift({ id, data });
       if (waiting.length > 500) waiting.length = 500;
       more.textContent = waiting.length === 1 ? "1 new event" : `${waiting.length} new events`;
       more.hidden = false;
@@ -60,7 +65,7 @@ for (const live of document.querySelectorAll("[data-live]")) {
   more.addEventListener("click", () => {
     const list = document.getElementById(live.dataset.into);
     if (!list) return location.reload();
-    list.insertAdjacentHTML("afterbegin", waiting.join(""));
+    list.insertAdjacentHTML("afterbegin", waiting.filter((w) => !shown(w.id)).map((w) => w.data).join(""));
     waiting = [];
     more.hidden = true;
     exact(list);
