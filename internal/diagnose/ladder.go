@@ -304,19 +304,19 @@ func (c *climb) unproved(granted bool) string {
 
 // lend asks for an access token of every resource that the endpoints need.
 func (c *climb) lend(ctx context.Context) (string, error) {
-	observed := ""
+	var observed []string
 	for _, e := range []*protocol.Endpoint{c.receive, c.send, c.second} {
 		if e == nil || !c.lent[e.Resource].IsZero() {
 			continue
 		}
 		accessToken, until, err := c.Lender.Lend(ctx, c.mailbox.ID, e.Resource, time.Minute)
 		if err != nil {
-			return observed, err
+			return strings.Join(observed, " "), err
 		}
 		c.lent[e.Resource] = accessToken
-		observed += fmt.Sprintf("One for %s is good for %s more. ", e.Resource, span(until.Sub(c.Now())))
+		observed = append(observed, fmt.Sprintf("One for %s is good for %s more.", e.Resource, span(until.Sub(c.Now()))))
 	}
-	return observed, nil
+	return strings.Join(observed, " "), nil
 }
 
 // identity says whose grant it is, and reads the access tokens where they can

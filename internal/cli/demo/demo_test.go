@@ -26,6 +26,11 @@ func TestRun_CheckTellsTheWholeStory(t *testing.T) {
 			t.Errorf("the story does not tell %q", want)
 		}
 	}
+	for line := range strings.Lines(out.String()) {
+		if line = strings.TrimSuffix(line, "\n"); strings.TrimRight(line, " \t\r") != line {
+			t.Errorf("a line ends with blanks: %q", line)
+		}
+	}
 	left, err := os.ReadDir(temporary)
 	if err != nil {
 		t.Fatal(err)
