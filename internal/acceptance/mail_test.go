@@ -189,7 +189,40 @@ func torturePages(t *testing.T, s *site, v *visitor) {
 		})
 	}
 	v.t = t
+	t.Run("HTML is shown with the message's own pictures", func(t *testing.T) { v.t = t; ownPictures(t, s, v) })
+	v.t = t
 	t.Run("HTML is shown, and can do nothing", func(t *testing.T) { harmless(t, s, v) })
+}
+
+// ownPictures opens HTML that names pictures by their Content-ID: those that are
+// in the message are seen, and no other.
+func ownPictures(t *testing.T, s *site, v *visitor) {
+	const gif = "R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
+	part := func(id, kind, content string) string {
+		return "--x\r\nContent-Type: " + kind + "\r\nContent-ID: <" + id + ">\r\nContent-Disposition: inline\r\nContent-Transfer-Encoding: base64\r\n\r\n" + content + "\r\n"
+	}
+	svg := base64.StdEncoding.EncodeToString([]byte(`<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"><script>alert(1)</script></svg>`))
+	m := s.arrives(t, v, letter("--x\r\nContent-Type: text/html\r\n\r\n"+
+		`<p>Pictures</p><img alt="a" src="cid:logo@x.example"><img alt="b" src="CID:sent%2Bas%40x"><img alt="c" src="cid:nowhere@x.example"><img alt="d" src="cid:page@x.example"><img alt="e" src="cid:drawn@x.example">`+
+		"\r\n"+part("logo@x.example", "image/gif", gif)+part("sent+as@x", "application/octet-stream", gif)+part("page@x.example", "image/png", base64.StdEncoding.EncodeToString([]byte("<html>")))+
+		part("drawn@x.example", "image/svg+xml", svg)+part("unnamed@x.example", "image/gif", gif)+"--x--\r\n",
+		"From: Adele Vance <AdeleV@vbcpn.example>", "To: "+directory.StoryDesk, "Subject: Pictures", `Content-Type: multipart/related; boundary=x`))
+	seen := `[...document.images].map((i) => i.alt + i.naturalWidth).join(" ")`
+	u := s.visit(t, v.Browser) // what the browser says of the refused pictures is another window's
+	u.open(s.base + "/login/local")
+	u.fillSignIn(operatorName, operatorPassword)
+	u.heading("Mailboxes")
+	u.open(s.base + "/messages/" + m.ID + "/html")
+	u.awaitText("body", "Pictures")
+	u.await("the message's own pictures, and no other", func() bool {
+		got, err := u.try(seen)
+		return err == nil && got == "a1 b1 c0 d0 e0"
+	})
+	if got := u.evaluate(`String(document.documentElement.outerHTML.match(/data:image/g).length)`); got != "2" {
+		t.Errorf("%s pictures were put in", got)
+	}
+	u.open(s.base + "/messages/" + m.ID + "?show=html")
+	u.says(u.heading("Pictures"), "its own pictures are shown")
 }
 
 // harmless opens HTML that wants to do much: in its frame, and alone, where the

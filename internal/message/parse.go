@@ -33,25 +33,38 @@ func Parse(raw []byte) Parsed {
 // Attachment opens the n-th of Parsed.Parts: its description and its decoded
 // content. The fault "message.no_attachment" (NotFound) says there is none.
 func Attachment(raw []byte, n int) (Part, io.Reader, error) {
-	r := reading{want: n, wanted: true}
-	fields, body := r.header(raw)
-	r.entity(fields, body, 0, "")
-	if r.found == nil || n < 0 {
+	opened := Attachments(raw, n)
+	if len(opened) == 0 {
 		return Part{}, nil, &fault.Error{
 			ID: "message.no_attachment", Kind: fault.NotFound, Text: fmt.Sprintf("The message has no attachment number %d.", n),
 			Remedy: "Attachments are numbered from 0 in the order of the message; the parsed message lists them.",
 		}
 	}
-	return r.out.Parts[n], r.found, nil
+	return opened[0].Part, opened[0].Content, nil
+}
+
+// Opened is a part with its decoded content.
+type Opened struct {
+	Part
+	Content io.Reader
+}
+
+// Attachments opens several of Parsed.Parts by their numbers, in the order of the
+// message. Those that there are not are left out.
+func Attachments(raw []byte, numbers ...int) []Opened {
+	r := reading{want: numbers, wanted: true}
+	fields, body := r.header(raw)
+	r.entity(fields, body, 0, "")
+	return r.opened
 }
 
 // reading is one pass over a message.
 type reading struct {
 	out    Parsed
 	parts  int
-	want   int  // the attachment to open
-	wanted bool // whether one is wanted at all
-	found  io.Reader
+	want   []int // the attachments to open
+	wanted bool  // whether any is wanted at all
+	opened []Opened
 
 	hasText, hasHTML bool
 }
@@ -142,7 +155,7 @@ func (r *reading) value(fields []field, name string) string {
 
 // entity reads one MIME entity (RFC 2045) and those within it.
 func (r *reading) entity(fields []field, body []byte, depth int, parent string) {
-	if r.found != nil {
+	if r.wanted && len(r.opened) == len(r.want) {
 		return
 	}
 	if r.parts++; r.parts > maxParts {
@@ -213,7 +226,7 @@ func (r *reading) attach(e described, body []byte) {
 		Index: n, Filename: e.filename, ContentType: e.mediaType, ContentID: e.contentID,
 		Inline: e.disposition == "inline" || e.disposition == "" && e.contentID != "",
 	}
-	if r.wanted && n != r.want {
+	if r.wanted && !slices.Contains(r.want, n) {
 		r.out.Parts = append(r.out.Parts, part)
 		return
 	}
@@ -224,7 +237,7 @@ func (r *reading) attach(e described, body []byte) {
 	part.Size = size
 	r.out.Parts = append(r.out.Parts, part)
 	if r.wanted {
-		r.found = e.decode(body)
+		r.opened = append(r.opened, Opened{part, e.decode(body)})
 	}
 }
 

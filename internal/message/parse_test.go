@@ -92,6 +92,15 @@ func TestParse_ReadsAnOrdinaryMessage(t *testing.T) {
 	if _, _, err := message.Attachment(wire(report), 2); !fault.Has(err, "message.no_attachment") {
 		t.Fatalf("a missing attachment: %v", err)
 	}
+	opened := message.Attachments(wire(report), 7, 1, 0, -1)
+	if len(opened) != 2 || opened[0].Index != 0 || opened[0].Filename != "2026.pdf" || opened[1].Index != 1 || opened[1].Size != 22 {
+		t.Fatalf("several attachments: %+v", opened)
+	}
+	for i, want := range []string{"hello world", "Subject: "} {
+		if b, err := io.ReadAll(opened[i].Content); err != nil || !strings.HasPrefix(string(b), want) {
+			t.Errorf("attachment %d of several = %q, %v", i, b, err)
+		}
+	}
 }
 
 func TestParse_RemarksOnWhatItCannotRead(t *testing.T) {

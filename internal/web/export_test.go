@@ -1,4 +1,6 @@
 package web
 
 // Quiet is quiet.
-func Quiet(document string) string { return quiet(document) }
+func Quiet(document string, picture func(contentID string) string) string {
+	return quiet(document, picture)
+}

@@ -4,8 +4,40 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/net/html"
+
 	"github.com/mailgrant/mailgrant/internal/web"
 )
+
+func none(string) string { return "" }
+
+func TestQuiet_ShowsTheMessagesOwnPictures(t *testing.T) {
+	t.Parallel()
+	picture := func(id string) string {
+		return map[string]string{"logo@x.example": "data:image/png;base64,AA==", "a b": `data:"quoted"`}[id]
+	}
+	for in, want := range map[string]string{
+		`<p>a<img src="cid:logo@x.example" alt="Logo">b`:         `<p>a<img src="data:image/png;base64,AA==" alt="Logo">b`,
+		`<IMG SRC=CID:logo%40x.example WIDTH=5 />`:               `<img src="data:image/png;base64,AA==" width="5"/>`,
+		`<img src=" cid:a%20b ">`:                                `<img src="data:&#34;quoted&#34;">`,
+		`<td background='cid:logo@x.example' title='"'>`:         `<td background="data:image/png;base64,AA==" title="&#34;">`,
+		`<img src="cid:another@x.example">`:                      `<img src="cid:another@x.example">`,
+		`<img src="cid:Logo@x.example">`:                         `<img src="cid:Logo@x.example">`,
+		`<img src="cid:%zz"><img src="cid:"><img src>`:           `<img src="cid:%zz"><img src="cid:"><img src>`,
+		`<img src="https://x.example/cid:logo@x.example">`:       `<img src="https://x.example/cid:logo@x.example">`,
+		`<a href="cid:logo@x.example">no picture</a>`:            `<a href="cid:logo@x.example">no picture</a>`,
+		`<script src="cid:logo@x.example"></script>`:             `<script src="cid:logo@x.example"></script>`,
+		`<object data="cid:logo@x.example"></object>`:            ``,
+		`<!-- <img src="cid:logo@x.example"> -->`:                `<!-- <img src="cid:logo@x.example"> -->`,
+		`<textarea><img src="cid:logo@x.example"></textarea>`:    `<textarea><img src="cid:logo@x.example"></textarea>`,
+		`<img src="cid:logo@x.example" src="https://x.example">`: `<img src="data:image/png;base64,AA==">`,
+		`<img src="cid:logo@x.example"`:                          ``,
+	} {
+		if got := web.Quiet(in, picture); got != want {
+			t.Errorf("%q became %q, want %q", in, got, want)
+		}
+	}
+}
 
 func TestQuiet_LeavesNothingThatCallsAnotherServer(t *testing.T) {
 	t.Parallel()
@@ -22,7 +54,7 @@ func TestQuiet_LeavesNothingThatCallsAnotherServer(t *testing.T) {
 		`<style>p{}</style><svg><link rel=preconnect href="http://x.example"></svg>`:                        `<style>p{}</style><svg></svg>`,
 		`<link rel=preconnect href=//x.example`:                                                             ``,
 	} {
-		if got := web.Quiet(in); got != want {
+		if got := web.Quiet(in, none); got != want {
 			t.Errorf("%q became %q, want %q", in, got, want)
 		}
 	}
@@ -31,10 +63,30 @@ func TestQuiet_LeavesNothingThatCallsAnotherServer(t *testing.T) {
 func FuzzQuiet(f *testing.F) {
 	f.Add(`<link rel=preconnect href=//x.example><p>`)
 	f.Add(`<scr<link>ipt>`)
+	f.Add(`<img "=' <link src=cid:x background=cid:y>`)
 	f.Fuzz(func(t *testing.T, in string) {
-		once := web.Quiet(in)
-		if twice := web.Quiet(once); strings.Contains(strings.ToLower(twice), "<link ") && twice != once {
+		once := web.Quiet(in, none)
+		if twice := web.Quiet(once, none); strings.Contains(strings.ToLower(twice), "<link ") && twice != once {
 			t.Errorf("%q became %q, and then %q", in, once, twice)
 		}
+		// Putting pictures in brings no element that was not there.
+		with := web.Quiet(in, func(string) string { return `">'<link rel=preconnect>` })
+		if names(with) != names(once) {
+			t.Errorf("%q became %q with pictures, and %q without", in, with, once)
+		}
 	})
+}
+
+// names are those of all elements of a document, in order.
+func names(document string) string {
+	var all []string
+	for z := html.NewTokenizer(strings.NewReader(document)); ; {
+		switch kind := z.Next(); kind {
+		case html.ErrorToken:
+			return strings.Join(all, " ")
+		case html.StartTagToken, html.SelfClosingTagToken, html.EndTagToken:
+			name, _ := z.TagName()
+			all = append(all, kind.String(), string(name))
+		}
+	}
 }

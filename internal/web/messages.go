@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"mime"
@@ -246,6 +247,11 @@ func (p *Pages) messageHTML(w http.ResponseWriter, r *http.Request) {
 		p.fail(w, r, err)
 		return
 	}
+	pictures, err := p.pictures(r.Context(), m)
+	if err != nil {
+		p.fail(w, r, err)
+		return
+	}
 	h := w.Header()
 	h.Set("Content-Security-Policy", "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'; frame-ancestors 'self'")
 	h.Set("X-Frame-Options", "SAMEORIGIN")
@@ -253,7 +259,7 @@ func (p *Pages) messageHTML(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-DNS-Prefetch-Control", "off")
-	_, _ = io.WriteString(w, quiet(m.Parsed.HTML))
+	_, _ = io.WriteString(w, quiet(m.Parsed.HTML, func(id string) string { return pictures[id] }))
 }
 
 func (p *Pages) messageRaw(w http.ResponseWriter, r *http.Request) {
@@ -276,13 +282,7 @@ func (p *Pages) messageAttachment(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		n = -1 // refused below, as any number that there is not
 	}
-	raw, err := p.Reads.MessageRaw(r.Context(), r.PathValue("id"))
-	if err != nil {
-		p.fail(w, r, err)
-		return
-	}
-	whole, err := io.ReadAll(io.LimitReader(raw, longestRaw))
-	_ = raw.Close() // only read from
+	whole, err := p.rawMessage(r.Context(), r.PathValue("id"))
 	if err != nil {
 		p.fail(w, r, err)
 		return
@@ -297,6 +297,16 @@ func (p *Pages) messageAttachment(w http.ResponseWriter, r *http.Request) {
 		name = fmt.Sprintf("attachment-%d", n)
 	}
 	p.download(w, r, part.ContentType, name, -1, body)
+}
+
+// rawMessage reads a message whole.
+func (p *Pages) rawMessage(ctx context.Context, id string) ([]byte, error) {
+	raw, err := p.Reads.MessageRaw(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = raw.Close() }() // only read from
+	return io.ReadAll(io.LimitReader(raw, longestRaw))
 }
 
 // download gives foreign bytes as a file, which no browser shows as a page of ours.

@@ -590,7 +590,7 @@ func messageBody(v messageView) templ.Component {
 		ctx = templ.ClearChildren(ctx)
 		switch v.Show {
 		case "html":
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 39, "<p class=\"text-secondary\">Nothing in it runs, and nothing is loaded: pictures from elsewhere stay away, and its links lead nowhere.</p><iframe class=\"mg-mail\" sandbox=\"\" title=\"The message as it was designed\" src=\"")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 39, "<p class=\"text-secondary\">Nothing in it runs, and nothing is loaded: its own pictures are shown, those from elsewhere stay away, and its links lead nowhere.</p><iframe class=\"mg-mail\" sandbox=\"\" title=\"The message as it was designed\" src=\"")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
