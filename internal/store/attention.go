@@ -33,6 +33,9 @@ func (s *Store) Unsent(ctx context.Context, since time.Time, mailboxIDs []string
 
 // Undelivered implements diagnose.OverviewReads.
 func (s *Store) Undelivered(ctx context.Context) ([]diagnose.Undelivered, error) {
+	if err := s.placeLeft(ctx); err != nil {
+		return nil, err
+	}
 	var webhooks []diagnose.Undelivered
 	err := s.rows(ctx, `
 		SELECT w.name, CASE WHEN w.disabled_by = 'receiver' THEN w.disabled ELSE '' END, COALESCE(p.number, 0) FROM webhooks w

@@ -70,6 +70,11 @@ func (s *Store) ClaimHead(ctx context.Context, webhookID, mailboxID, owner strin
 // SettleDelivery implements webhook.Store.
 func (s *Store) SettleDelivery(ctx context.Context, v webhook.Settlement) error {
 	return s.change(ctx, "settle a delivery", func(t *tx) error {
+		if v.Disable != "" {
+			if _, err := t.placeUnplaced(); err != nil {
+				return err
+			}
+		}
 		webhookID, mailboxID, err := t.lockQueueOf(v.DeliveryID)
 		if absent(err) {
 			return fenced("this delivery")
@@ -185,7 +190,7 @@ func (s *Store) DueQueues(ctx context.Context, now time.Time, ofEach int) ([]web
 	var on []string
 	err := s.placeLeft(ctx)
 	if err != nil {
-		return nil, fail(ctx, "list due queues", err)
+		return nil, err
 	}
 	err = s.rows(ctx, "SELECT id FROM webhooks WHERE disabled = '' ORDER BY id", nil, func(row scanner) error {
 		var id string
@@ -215,6 +220,9 @@ const dueQueues = `
 // PurgeEvents removes events older than the retention that no webhook waits
 // for, with their finished deliveries; it gives how many events.
 func (s *Store) PurgeEvents(ctx context.Context, olderThan time.Time, limit int) (int, error) {
+	if err := s.placeLeft(ctx); err != nil {
+		return 0, err
+	}
 	var removed int64
 	err := s.change(ctx, "remove old events", func(t *tx) error {
 		// The newest event stays: positions go on from it.

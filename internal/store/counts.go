@@ -20,6 +20,9 @@ const countsQuery = `
 
 // Counts counts in one query, and so at one instant.
 func (s *Store) Counts(ctx context.Context) (Counts, error) {
+	if err := s.placeLeft(ctx); err != nil {
+		return Counts{}, err
+	}
 	c := Counts{Mailboxes: map[string]int64{}, Submissions: map[string]int64{}, Deliveries: map[string]int64{}}
 	err := s.rows(ctx, countsQuery, nil, func(row scanner) error {
 		var of, state string

@@ -28,8 +28,8 @@
 // position is the order in which they became visible: who follows the timeline
 // misses none. On SQLite that is the change's own transaction. On PostgreSQL
 // changes commit side by side, and their events are placed right after that, many
-// at once, before the method returns or anybody reads the timeline (places.go,
-// docs/decisions/0006).
+// at once, and before anybody reads the timeline or what waits for webhooks
+// (places.go, docs/decisions/0006).
 //
 // Writes under a lease carry its fence; see package work. A lease that has run
 // out still lets its holder write as long as nobody else has taken it.

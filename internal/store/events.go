@@ -17,7 +17,7 @@ func (s *Store) WriteEvent(ctx context.Context, e event.Event) error {
 }
 
 // addEvents writes events, which get their places in the timeline now or, on
-// PostgreSQL, when they are committed; see placeEvents. An event without a kind is
+// PostgreSQL, when they are committed; see places.go. An event without a kind is
 // none. It is the last thing a transaction does.
 func (t *tx) addEvents(events ...event.Event) error {
 	events = slices.DeleteFunc(slices.Clone(events), func(e event.Event) bool { return e.Kind == "" })
@@ -97,7 +97,7 @@ func (s *Store) EventPage(ctx context.Context, f event.Filter) (event.Page, erro
 		return event.Page{}, nil
 	}
 	if err := s.placeLeft(ctx); err != nil {
-		return event.Page{}, fail(ctx, "list events", err)
+		return event.Page{}, err
 	}
 	var newest mark
 	l := listing{table: "events", columns: eventColumns, key: "position", ascending: f.After != "", limit: atMost(f.Limit), bounds: func(c *condition) { eventBounds(c, f, newest) }}

@@ -8,6 +8,9 @@ import (
 
 // HandedOn lists the deliveries of an event, by the names of the webhooks.
 func (s *Store) HandedOn(ctx context.Context, eventID string) ([]webhook.Handed, error) {
+	if err := s.placeLeft(ctx); err != nil {
+		return nil, err
+	}
 	var handed []webhook.Handed
 	err := s.rows(ctx, `
 		SELECT d.id, w.name, d.state, d.attempts, d.next_attempt_at, d.last_status, d.last_error

@@ -39,6 +39,9 @@ func (t *tx) countHours(events []event.Event) error {
 // order; hours without any are left out. For mailboxes it counts theirs alone,
 // which means reading their events of that time.
 func (s *Store) EventHours(ctx context.Context, from time.Time, kinds []event.Kind, mailboxIDs []string) ([]event.Hour, error) {
+	if err := s.placeLeft(ctx); err != nil {
+		return nil, err
+	}
 	var c condition
 	query := "SELECT hour, kind, number FROM event_hours"
 	first := stamp(from) / microsPerHour

@@ -44,6 +44,9 @@ func (s *Store) Delivery(ctx context.Context, webhookID, id string) (webhook.Rec
 // Deliveries implements webhook.Store. What is not delivered is found by an index
 // of its own, which both databases use only where the query repeats its condition.
 func (s *Store) Deliveries(ctx context.Context, f webhook.Filter) ([]webhook.Recorded, error) {
+	if err := s.placeLeft(ctx); err != nil {
+		return nil, err
+	}
 	var c condition
 	c.add("d.webhook_id = ?", f.WebhookID)
 	if f.MailboxID != "" {
@@ -69,6 +72,9 @@ func (s *Store) Deliveries(ctx context.Context, f webhook.Filter) ([]webhook.Rec
 
 // Standings implements webhook.Store.
 func (s *Store) Standings(ctx context.Context) (map[string]webhook.Standing, error) {
+	if err := s.placeLeft(ctx); err != nil {
+		return nil, err
+	}
 	all := map[string]webhook.Standing{}
 	err := s.rows(ctx, `
 		SELECT w.id, COALESCE(d.waiting, 0), COALESCE(d.parked, 0), COALESCE(d.since, 0),
@@ -123,7 +129,7 @@ func (s *Store) ReplayParked(ctx context.Context, webhookID string, queues int, 
 	var replayed int
 	err := s.change(ctx, "replay parked deliveries", func(t *tx) error {
 		replayed = 0
-		if err := t.onePlacer(); err != nil {
+		if _, err := t.placeUnplaced(); err != nil {
 			return err
 		}
 		var mailboxes []string

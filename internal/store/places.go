@@ -16,83 +16,95 @@ import (
 // PostgreSQL changes commit at the same time, in an order that nobody knows before:
 // they leave their events unplaced, and when they are committed a round places
 // whatever it finds, one round at a time in all processes. So no change waits for
-// another's commit, and one round serves all who came while the last one ran.
+// another's commit, and one round serves all who came while the last one ran. Who
+// reads what rounds write has one run first, where something is left.
 
 // mostPlaced bounds the events that one transaction places; longestRound is how
-// long a change, which is committed, waits for its events to be placed.
+// long a round may take before it is given up, for the next to place its events.
 const (
 	mostPlaced   = 1024
 	longestRound = 20 * time.Second
 )
 
-// places is where changes that are committed wait for their events to be placed.
+// places runs the rounds of one process.
 type places struct {
-	turn sync.Mutex // held by the round that runs
+	turn    sync.Mutex // held by the round that runs
+	running sync.WaitGroup
+	ended   context.Context //nolint:containedctx // of the store; ends a round that runs
+	end     context.CancelFunc
 
-	mu   sync.Mutex
-	next chan struct{} // closed when the round after that has ended; nil: nobody asked for one
+	mu     sync.Mutex
+	next   chan struct{} // closed when the round has ended that begins next; nil: nobody asked for one
+	closed bool
 }
 
-// placeEvents has all events placed that were committed before it was called. Where
-// that fails they are placed by the next who writes some or reads the timeline, or by
-// the sweep for due deliveries.
-func (s *Store) placeEvents(ctx context.Context) {
+// close ends what runs. What it leaves unplaced another process places, or this one
+// when it opens the database again.
+func (p *places) close() {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	p.end()
+	p.running.Wait()
+}
+
+// round has a round run that places all events which are committed by now; nobody
+// has to wait for its end, which it gives.
+func (s *Store) round() <-chan struct{} {
 	p := &s.places
 	p.mu.Lock()
-	done := p.next
-	if done != nil {
-		p.mu.Unlock()
-		select {
-		case <-done:
-		case <-ctx.Done():
-		}
-		return
+	defer p.mu.Unlock()
+	if p.next != nil {
+		return p.next
 	}
-	done = make(chan struct{})
+	done := make(chan struct{})
+	if p.closed {
+		close(done)
+		return done
+	}
 	p.next = done
-	p.mu.Unlock()
-
-	p.turn.Lock()
-	p.mu.Lock()
-	p.next = nil // who comes now may have committed too late to be seen
-	p.mu.Unlock()
-	defer close(done)
-	defer p.turn.Unlock()
-	// What is committed is not undone by a caller that gives up.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), longestRound)
-	defer cancel()
-	if err := s.placeAll(ctx); err != nil {
-		s.log.WarnContext(ctx, "events that are written could not be put into the timeline; it is tried again within seconds", "error", err)
-	}
+	p.running.Go(func() {
+		defer close(done)
+		p.turn.Lock()
+		defer p.turn.Unlock()
+		p.mu.Lock()
+		p.next = nil // who comes now may have committed too late to be seen
+		p.mu.Unlock()
+		ctx, cancel := context.WithTimeout(p.ended, longestRound)
+		defer cancel()
+		if err := s.placeAll(ctx); err != nil && p.ended.Err() == nil {
+			s.log.WarnContext(ctx, "events that are written could not be put into the timeline; it is tried again within seconds", "error", err)
+		}
+	})
+	return done
 }
 
-// placeLeft has placed what others committed and have not placed yet, or never
-// will because they died. So who saw a change finds its event too.
+// placeLeft has placed what is committed and not placed yet, by a round that is
+// under way or by a process that died. So who saw a change finds its event, and
+// what waits for delivery of it.
 func (s *Store) placeLeft(ctx context.Context) error {
 	if s.dialect.oneWriter {
 		return nil
 	}
 	var left bool
 	err := s.read.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM unplaced_events)").Scan(&left)
-	if left {
-		s.placeEvents(ctx)
+	if err == nil && left {
+		select {
+		case <-s.round():
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
 	}
-	return err
+	return fail(ctx, "put events into the timeline", err)
 }
 
 func (s *Store) placeAll(ctx context.Context) error {
 	for {
 		placed := 0
 		err := s.change(ctx, "put events into the timeline", func(t *tx) error {
-			if err := t.onePlacer(); err != nil {
-				return err
-			}
-			events, err := t.unplaced()
-			placed = len(events)
-			if err != nil || placed == 0 {
-				return err
-			}
-			return t.place(events)
+			var err error
+			placed, err = t.placeUnplaced()
+			return err
 		})
 		if err != nil || placed < mostPlaced {
 			return err
@@ -100,15 +112,22 @@ func (s *Store) placeAll(ctx context.Context) error {
 	}
 }
 
-// onePlacer makes this transaction the one that may place events until it ends.
-// Who changes the queues of many mailboxes asks for it too, before it locks one, so
-// that nobody waits in a circle.
-func (t *tx) onePlacer() error {
-	if t.s.dialect.onePlacer == "" {
-		return nil
+// placeUnplaced places events that are committed, and gives how many. Until it ends
+// no other transaction may. Who changes what webhooks there are, or the queues of
+// many mailboxes, begins with it: what happened before goes to those that listened
+// before, and nobody waits in a circle for the rows of queues.
+func (t *tx) placeUnplaced() (int, error) {
+	if t.s.dialect.oneWriter {
+		return 0, nil
 	}
-	_, err := t.exec(t.s.dialect.onePlacer)
-	return err
+	if _, err := t.exec(t.s.dialect.onePlacer); err != nil {
+		return 0, err
+	}
+	events, err := t.unplaced()
+	if err != nil || len(events) == 0 {
+		return 0, err
+	}
+	return len(events), t.place(events)
 }
 
 // unplaced takes the oldest unplaced events. Changes of one mailbox that followed

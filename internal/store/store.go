@@ -16,7 +16,7 @@ type Store struct {
 	write   *sql.DB // SQLite: one connection; PostgreSQL: the pool
 	read    *sql.DB // SQLite: read-only connections; PostgreSQL: the same pool
 	line    line    // SQLite: where changes wait for their turn
-	places  places  // PostgreSQL: where changes wait for their events to be placed
+	places  places  // PostgreSQL: what gives events their places
 	dialect dialect
 	url     string
 	log     *slog.Logger
@@ -46,6 +46,7 @@ type Options struct {
 // newer Mailgrant has written, or one that does not write durably, is refused.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	s := &Store{url: o.URL, log: o.Logger, wrote: o.Wrote}
+	s.places.ended, s.places.end = context.WithCancel(context.WithoutCancel(ctx))
 	if s.wrote == nil {
 		s.wrote = func(event.Kind) {}
 	}
@@ -79,6 +80,7 @@ func IsPostgres(url string) bool {
 // Close gives back every connection. A transaction under way is rolled back
 // when its context ends.
 func (s *Store) Close() error {
+	s.places.close()
 	var errs []error
 	if s.read != nil && s.read != s.write {
 		errs = append(errs, s.read.Close())

@@ -60,8 +60,8 @@ func (s *Store) once(ctx context.Context, fn func(*tx) error) error {
 		return fmt.Errorf("commit: %w", err)
 	}
 	t.committed()
-	if len(t.events) > 0 {
-		s.placeEvents(ctx)
+	if len(t.events) > 0 { // they are unplaced
+		s.round()
 	}
 	return nil
 }

@@ -33,8 +33,11 @@ func (w *world) happen(kind event.Kind, mailboxID, address string) event.Event {
 	return e
 }
 
-// head claims the head of a queue a while after noon, with a lease of a minute.
+// head claims the head of a queue a while after noon, with a lease of a minute. As
+// whoever claims, it was told before that the queue is due.
 func (w *world) head(hook webhook.Webhook, mailboxID string, after time.Duration) (webhook.Claimed, error) {
+	w.t.Helper()
+	w.dueQueues(after)
 	return w.ClaimHead(w.ctx, hook.ID, mailboxID, "a", noon().Add(after), noon().Add(after+time.Minute))
 }
 
