@@ -14,7 +14,7 @@ type dialect struct {
 	// claimWatches ends the SELECT of free watches (called w): it passes over
 	// those that another process is taking just now.
 	claimWatches string
-	// onePlacer, where not empty, is run before events are placed: it lets one
+	// onePlacer is run before events that are committed are placed: it lets one
 	// transaction at a time do so until it ends.
 	onePlacer string
 	// oneWriter says that one transaction at a time changes anything.

@@ -58,6 +58,7 @@ func attention(t *testing.T, open func(*testing.T) *store.Store) {
 	}
 	run("UPDATE webhooks SET disabled = 'It answered 410.', disabled_by = 'receiver' WHERE name = 'gone'")
 	run("UPDATE webhooks SET disabled = 'No need.', disabled_by = 'operator' WHERE name = 'off'")
+	w.dueQueues(0) // has them stand in their queue
 	run("UPDATE deliveries SET state = 'parked' WHERE webhook_id = $1 AND sequence > 1", hook.ID)
 	undelivered, err := w.Undelivered(w.ctx)
 	must(t, err)
