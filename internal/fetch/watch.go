@@ -147,8 +147,11 @@ func (w *watch) backoff(f *fault.Error) time.Duration {
 // where long pauses between polls are wished, for one pass. It gives the pause
 // before the next.
 func (w *watch) session(ctx context.Context) (time.Duration, error) {
-	r, err := w.open(ctx)
-	if err != nil {
+	var r protocol.Reading
+	if err := apart(func() (err error) {
+		r, err = w.open(ctx)
+		return err
+	}); err != nil {
 		return 0, err
 	}
 	defer func() { _ = r.Close() }()
@@ -159,7 +162,7 @@ func (w *watch) session(ctx context.Context) (time.Duration, error) {
 	}
 	for {
 		for _, folder := range folders {
-			if err := s.sync(ctx, folder); err != nil {
+			if err := apart(func() error { return s.sync(ctx, folder) }); err != nil {
 				return 0, err
 			}
 		}
@@ -178,6 +181,14 @@ func (w *watch) session(ctx context.Context) (time.Duration, error) {
 			return 0, err
 		}
 	}
+}
+
+// apart runs f on a stack of its own, which ends with it. What signing in and
+// storing take of a stack, a mailbox that is only watched would keep for good.
+func apart(f func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	return <-done
 }
 
 // sleep waits; false when ctx ended.
@@ -206,7 +217,7 @@ func (s *pass) follow(ctx context.Context, folder string) error {
 			return err
 		}
 		if changed {
-			if err := s.sync(ctx, folder); err != nil {
+			if err := apart(func() error { return s.sync(ctx, folder) }); err != nil {
 				return err
 			}
 		}

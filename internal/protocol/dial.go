@@ -75,15 +75,14 @@ func (e Endpoint) String() string { return net.JoinHostPort(e.Host, strconv.Itoa
 // Network classifies a failure of the established connection.
 func (e Endpoint) Network(err error) *fault.Error { return egress.Classify(err, e.target("host")) }
 
-// Dialer connects to mail servers. It remembers the certificate authorities that
-// it was given, since a set of them is larger than all else that a connection
-// takes; and of each server a TLS session, with which the next connections agree on
+// Dialer connects to mail servers. Of each it remembers the certificate authorities
+// that are trusted there, since a set of them is larger than all else that a
+// connection takes; and a TLS session, with which the next connections agree on
 // encryption without another signature (RFC 8446 section 2.2). The zero Dialer is
 // ready for use.
 type Dialer struct {
-	mu       sync.Mutex
-	pools    map[string]*x509.CertPool // by PEM text
-	sessions map[peer]tls.ClientSessionCache
+	mu      sync.Mutex
+	configs map[peer]*tls.Config
 }
 
 // peer is a server and by whom it is trusted: a TLS session holds only there.
@@ -91,11 +90,8 @@ type peer struct {
 	server, authorities string
 }
 
-// What is remembered, of each.
-const (
-	mostPools    = 100
-	mostSessions = 1000
-)
+// mostPeers bounds how many are remembered.
+const mostPeers = 1000
 
 // Dial connects to the endpoint and, with implicit TLS, agrees on encryption:
 // the rungs dns, tcp and tls. A connection without encryption is made to
@@ -108,8 +104,9 @@ func (d *Dialer) Dial(ctx context.Context, at Endpoint, climb Climb) (*Conn, err
 	if err != nil {
 		return nil, err
 	}
-	if climb.Yield == nil { // a test looks at the certificate itself
-		config.ClientSessionCache = d.session(at)
+	if climb.Yield != nil { // a test looks at the certificate itself
+		config = config.Clone()
+		config.ClientSessionCache = nil
 	}
 	var addresses []netip.Addr
 	err = climb.Rung("dns", "Look up "+at.Host, func() (string, error) {
@@ -174,48 +171,47 @@ func (e Endpoint) check() error {
 	return nil
 }
 
+// tlsConfig gives how TLS is spoken with a server; it must not be changed.
 func (d *Dialer) tlsConfig(e Endpoint) (*tls.Config, error) {
-	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: e.Host}
-	if len(e.CAPEM) == 0 {
-		return config, nil
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	roots, ok := d.pools[string(e.CAPEM)]
-	if !ok {
-		var err error
-		if roots, err = x509.SystemCertPool(); err != nil {
-			roots = x509.NewCertPool()
-		}
-		if !roots.AppendCertsFromPEM(e.CAPEM) {
-			return nil, &fault.Error{
-				ID: "protocol.ca", Kind: fault.Invalid, Retry: true, Field: e.Field("ca_file"), Text: "The file holds no certificate in PEM form.",
-				Who: []fault.Who{fault.Operator}, Remedy: "Give the certificate of the authority that issued the server's certificate.",
-			}
-		}
-		if d.pools == nil || len(d.pools) >= mostPools {
-			d.pools = map[string]*x509.CertPool{}
-		}
-		d.pools[string(e.CAPEM)] = roots
-	}
-	config.RootCAs = roots
-	return config, nil
-}
-
-// session gives where the TLS session of a server is remembered.
-func (d *Dialer) session(e Endpoint) tls.ClientSessionCache {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	at := peer{server: e.String(), authorities: string(e.CAPEM)}
-	cache, ok := d.sessions[at]
-	if !ok {
-		if d.sessions == nil || len(d.sessions) >= mostSessions {
-			d.sessions = map[peer]tls.ClientSessionCache{}
-		}
-		cache = tls.NewLRUClientSessionCache(1)
-		d.sessions[at] = cache
+	if config, ok := d.configs[at]; ok {
+		return config, nil
 	}
-	return cache
+	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: e.Host, ClientSessionCache: tls.NewLRUClientSessionCache(1)}
+	if len(e.CAPEM) > 0 {
+		var err error
+		if config.RootCAs, err = d.authorities(e); err != nil {
+			return nil, err
+		}
+	}
+	if d.configs == nil || len(d.configs) >= mostPeers {
+		d.configs = map[peer]*tls.Config{}
+	}
+	d.configs[at] = config
+	return config, nil
+}
+
+// authorities gives those of the machine and the ones named for the endpoint: the
+// same set for every server that is trusted by them. d.mu is held.
+func (d *Dialer) authorities(e Endpoint) (*x509.CertPool, error) {
+	for at, config := range d.configs {
+		if at.authorities == string(e.CAPEM) {
+			return config.RootCAs, nil
+		}
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		roots = x509.NewCertPool()
+	}
+	if !roots.AppendCertsFromPEM(e.CAPEM) {
+		return nil, &fault.Error{
+			ID: "protocol.ca", Kind: fault.Invalid, Retry: true, Field: e.Field("ca_file"), Text: "The file holds no certificate in PEM form.",
+			Who: []fault.Who{fault.Operator}, Remedy: "Give the certificate of the authority that issued the server's certificate.",
+		}
+	}
+	return roots, nil
 }
 
 // dialFirst tries the addresses in turn, within one patience.
