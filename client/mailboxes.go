@@ -25,10 +25,13 @@ type Mailbox struct {
 	// AfterReceive is keep, mark_seen, "move: Folder" or delete.
 	AfterReceive string `json:"after_receive,omitempty"`
 
-	Paused    bool           `json:"paused,omitempty" readOnly:"true"`
-	Status    *MailboxStatus `json:"status,omitempty" readOnly:"true"`
-	CreatedAt time.Time      `json:"created_at,omitzero" readOnly:"true"`
-	UpdatedAt time.Time      `json:"updated_at,omitzero" readOnly:"true"`
+	Paused bool           `json:"paused,omitempty" readOnly:"true"`
+	Status *MailboxStatus `json:"status,omitempty" readOnly:"true"`
+	// Consequence says, in the answer to a change, what it does to the
+	// authorisation that the mailbox has; empty: nothing.
+	Consequence string    `json:"consequence,omitempty" readOnly:"true"`
+	CreatedAt   time.Time `json:"created_at,omitzero" readOnly:"true"`
+	UpdatedAt   time.Time `json:"updated_at,omitzero" readOnly:"true"`
 }
 
 // MailboxStatus is where a mailbox stands. State is the worst that is true of it:
@@ -123,7 +126,7 @@ func (c *Client) Mailbox(ctx context.Context, address string) (Mailbox, error) {
 }
 
 func (m Mailbox) written() Mailbox {
-	m.Paused, m.Status, m.CreatedAt, m.UpdatedAt = false, nil, time.Time{}, time.Time{}
+	m.Paused, m.Status, m.Consequence, m.CreatedAt, m.UpdatedAt = false, nil, "", time.Time{}, time.Time{}
 	return m
 }
 
@@ -137,6 +140,12 @@ func (c *Client) CreateMailbox(ctx context.Context, m Mailbox) (Mailbox, error) 
 // verified anew.
 func (c *Client) PutMailbox(ctx context.Context, address string, m Mailbox) (Mailbox, error) {
 	return send[Mailbox](ctx, c, http.MethodPut, mailboxPath(address, ""), m.written())
+}
+
+// CheckMailbox is PutMailbox without writing anything: it finds every mistake, and
+// the Consequence of the answer says what saving would do to the authorisation.
+func (c *Client) CheckMailbox(ctx context.Context, address string, m Mailbox) (Mailbox, error) {
+	return send[Mailbox](ctx, c, http.MethodPut, mailboxPath(address, "")+"?dry_run=true", m.written())
 }
 
 // DeleteMailbox removes a mailbox with its grant and its received messages.

@@ -200,6 +200,7 @@ func resourceFields() map[string]field {
 		"Mailbox.send":               {"How mail is sent; left out: it is not.", nil},
 		"Mailbox.after_receive":      {"", "keep"},
 		"Mailbox.paused":             {"It neither receives nor sends; the grant is kept alive.", nil},
+		"Mailbox.consequence":        {"In the answer to a change: what saving it does to the authorisation that the mailbox has, suspended or dropped; left out: nothing.", nil},
 		"Mailbox.status":             {"Where it stands.", nil},
 		"MailboxStatus.grant":        {"Where its grant stands; none: it was never authorised.", "active"},
 		"MailboxStatus.quarantined":  {"An authorization waits to be verified.", nil},

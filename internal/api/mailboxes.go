@@ -26,10 +26,12 @@ type Mailbox struct {
 	Send              *Send    `json:"send,omitempty"`
 	AfterReceive      string   `json:"after_receive,omitempty" doc:"keep, mark_seen, move: Folder, or delete"`
 
-	Paused    bool           `json:"paused,omitempty" readOnly:"true"`
-	State     *MailboxStatus `json:"status,omitempty" readOnly:"true"`
-	CreatedAt time.Time      `json:"created_at,omitzero" readOnly:"true"`
-	UpdatedAt time.Time      `json:"updated_at,omitzero" readOnly:"true"`
+	Paused bool           `json:"paused,omitempty" readOnly:"true"`
+	State  *MailboxStatus `json:"status,omitempty" readOnly:"true"`
+	// Consequence is in the answer to a change.
+	Consequence string    `json:"consequence,omitempty" readOnly:"true"`
+	CreatedAt   time.Time `json:"created_at,omitzero" readOnly:"true"`
+	UpdatedAt   time.Time `json:"updated_at,omitzero" readOnly:"true"`
 }
 
 // MailboxStatus is where a mailbox stands. State is the worst that is true of it.
@@ -140,7 +142,7 @@ type ByAddress struct {
 
 // saveMailbox writes a mailbox, as far as the caller may; present is the address
 // of the one that is renamed, empty where none is.
-func (a *API) saveMailbox(ctx context.Context, m Mailbox, present string, when connect.When) (*Out[Mailbox], error) {
+func (a *API) saveMailbox(ctx context.Context, m Mailbox, present string, when connect.When, dry bool) (*Out[Mailbox], error) {
 	for _, address := range []string{m.Address, present} {
 		if normal, err := message.Address(address); err == nil {
 			address = normal
@@ -173,15 +175,20 @@ func (a *API) saveMailbox(ctx context.Context, m Mailbox, present string, when c
 			return nil, err
 		}
 	}
-	saved, _, err := d.Save(ctx)
-	return &Out[Mailbox]{mailboxOut(saved)}, err
+	saved := d.Becomes
+	if !dry {
+		saved, _, err = d.Save(ctx)
+	}
+	out := mailboxOut(saved)
+	out.Consequence = d.Consequence
+	return &Out[Mailbox]{out}, err
 }
 
 func (a *API) mailboxes() {
 	const tag = "Mailboxes"
 	register(a, "list-mailboxes", http.MethodGet, "/v1/mailboxes", "List mailboxes with their state", tag, a.listMailboxes)
 	register(a, "create-mailbox", http.MethodPost, "/v1/mailboxes", "Add a mailbox", tag, func(ctx context.Context, in *struct{ Body Mailbox }) (*Out[Mailbox], error) {
-		return a.saveMailbox(ctx, in.Body, "", connect.OnlyCreate)
+		return a.saveMailbox(ctx, in.Body, "", connect.OnlyCreate, false)
 	}, creating(http.StatusCreated))
 	register(a, "get-mailbox", http.MethodGet, "/v1/mailboxes/{address}", "Show a mailbox", tag, func(ctx context.Context, in *ByAddress) (*Out[Mailbox], error) {
 		m, err := a.find(ctx, in.Address, access.Read)
@@ -195,14 +202,15 @@ func (a *API) mailboxes() {
 	})
 	register(a, "put-mailbox", http.MethodPut, "/v1/mailboxes/{address}", "Add or change a mailbox", tag, func(ctx context.Context, in *struct {
 		ByAddress
-		Body Mailbox
+		DryRun bool `query:"dry_run" doc:"Check everything and say what would be done; change nothing."`
+		Body   Mailbox
 	},
 	) (*Out[Mailbox], error) {
 		if in.Body.Address == "" || message.SameAddress(in.Body.Address, in.Address) {
 			in.Body.Address = in.Address
-			return a.saveMailbox(ctx, in.Body, "", connect.Whichever)
+			return a.saveMailbox(ctx, in.Body, "", connect.Whichever, in.DryRun)
 		}
-		return a.saveMailbox(ctx, in.Body, in.Address, connect.OnlyUpdate)
+		return a.saveMailbox(ctx, in.Body, in.Address, connect.OnlyUpdate, in.DryRun)
 	})
 	register(a, "delete-mailbox", http.MethodDelete, "/v1/mailboxes/{address}", "Remove a mailbox with its grant and its received messages", tag, func(ctx context.Context, in *ByAddress) (*Empty, error) {
 		if _, err := allowed(ctx, in.Address, access.Manage); err != nil {

@@ -225,10 +225,12 @@ agree to is derived from this.`,
 
 func (s *shell) mailboxUpdate() *cobra.Command {
 	var f mailboxFlags
+	var yes bool
 	c := s.withJSON(&cobra.Command{
 		Use: "update ADDRESS", Short: "Change a mailbox", Args: arguments("ADDRESS"), ValidArgsFunction: s.completeAddresses,
 		Long: `Changes what is given and leaves the rest. A change of address, provider, host
-or --acts-as suspends the grant until the mailbox is verified anew.`,
+or --acts-as suspends the grant until the mailbox is verified anew; that is
+asked back first.`,
 		Example: `  mailgrant mailbox update desk@example.org --folder INBOX --folder INBOX/Orders --after-receive 'move: Processed'
   mailgrant mailbox update desk@example.org --send none`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -243,15 +245,29 @@ or --acts-as suspends the grant until the mailbox is verified anew.`,
 			if err := f.apply(s, cmd, &m); err != nil {
 				return err
 			}
+			checked, err := c.CheckMailbox(cmd.Context(), args[0], m)
+			if err != nil {
+				return err
+			}
+			if lost := checked.Consequence; lost != "" && !yes {
+				s.remark("%s", plain(lost))
+				if err := s.confirm(false, "Save it?"); err != nil {
+					return err
+				}
+			}
 			m, err = c.PutMailbox(cmd.Context(), args[0], m)
 			if err != nil || s.json {
 				return s.printIf(err, m)
 			}
 			s.say("The mailbox %s was changed.", plain(m.Address))
+			if m.Consequence != "" {
+				s.say("Mail stops until its owner authorises it: mailgrant authorize %s", plain(m.Address))
+			}
 			return nil
 		},
 	})
 	f.add(c)
+	addYes(c, &yes)
 	c.Flags().StringVar(&f.address, "address", "", "the mailbox's new `ADDRESS`")
 	return c
 }

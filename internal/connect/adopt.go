@@ -61,7 +61,7 @@ func (f *finishing) setAside(ctx context.Context, why error) error {
 		MailboxID: f.mailbox.ID, Subject: f.who.Subject, Display: shown(f.who), Verdict: f.binding.Verdict,
 		Scopes: f.tokens.Scopes, RefreshToken: sealed, ConnectedBy: f.link.CreatedBy.Name,
 		CreatedAt: now, ExpiresAt: now.Add(quarantineLife), NextTryAt: now.Add(firstRetry),
-	}.Because(cause)
+	}.Because(aside(cause))
 	e := f.event(now, event.GrantQuarantined, f.done.Text).Because(cause)
 	err = f.needs.Grants.SetAside(ctx, SetAside{
 		Quarantine: q, IfMailboxVersion: f.mailbox.Version, IfProviderVersion: f.reg.Version,

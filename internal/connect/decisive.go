@@ -2,8 +2,10 @@ package connect
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
+	"github.com/mailgrant/mailgrant/internal/fault"
 	"github.com/mailgrant/mailgrant/internal/mailbox"
 )
 
@@ -34,6 +36,36 @@ func (b *Mailboxes) decisive(ctx context.Context, old, m mailbox.Mailbox) (strin
 		return "the server where it sends changed", nil
 	}
 	return "", nil
+}
+
+// consequence says what a decisive change does to the authorisation that a
+// mailbox has; empty where it has none. One in quarantine is not taken along to
+// another server: its owner agreed to the one that was set, and whoever may
+// change a mailbox could else have the tokens of others sent anywhere.
+func (b *Mailboxes) consequence(ctx context.Context, m mailbox.Mailbox, reason string) (string, error) {
+	l, err := b.Look(ctx, m.Address)
+	if err != nil {
+		return "", err
+	}
+	var lost []string
+	if l.State == mailbox.GrantActive {
+		lost = append(lost, fmt.Sprintf("Because %s, the authorisation of %s is suspended: mail stops until its owner has opened a new authorization link and the mailbox is verified anew.", reason, m.Address))
+	}
+	if q := l.Quarantine; q != nil {
+		lost = append(lost, fmt.Sprintf("Because %s, the authorisation by %s that waits in quarantine is dropped: its tokens go to no other server than the one it was given for. Make a new authorization link after saving.", reason, q.Display))
+	}
+	return strings.Join(lost, " "), nil
+}
+
+// aside words why an authorization waits. A host that has to be corrected is a
+// decisive change, so that the remedy says what comes after it.
+func aside(why *fault.Error) *fault.Error {
+	if !strings.HasSuffix(why.Field, ".host") {
+		return why
+	}
+	told := *why
+	told.Remedy = strings.TrimSpace(why.Remedy + " If the host has to be changed, make a new authorization link afterwards: the authorisation that waits is for this host alone.")
+	return &told
 }
 
 // place is where a mailbox is opened, and under which name. The zero place is

@@ -28,6 +28,10 @@ type Draft[T any] struct {
 	// Suspends says, as half a sentence, what of the change puts grants in question:
 	// they are suspended until they are verified anew. Empty: none is touched.
 	Suspends string
+	// Consequence says, in whole sentences, what saving does to the authorisation
+	// that the mailbox has now: it is suspended, or dropped where it waits in
+	// quarantine. Empty: nothing.
+	Consequence string
 	// Loosens: an identity that nothing proves becomes good enough.
 	Loosens bool
 	save    func(context.Context) error

@@ -76,7 +76,10 @@ func (b *Mailboxes) checkAgainst(ctx context.Context, known known, in MailboxSet
 		if d = (Draft[mailbox.Mailbox]{Becomes: m, Change: Updated, Fields: changedFields(old, m), Loosens: d.Loosens}); len(d.Fields) == 0 {
 			return Draft[mailbox.Mailbox]{Becomes: old, Change: Unchanged}, nil
 		}
-		if d.Suspends, err = b.decisive(ctx, old, m); err != nil {
+		if d.Suspends, err = b.decisive(ctx, old, m); err == nil && d.Suspends != "" {
+			d.Consequence, err = b.consequence(ctx, old, d.Suspends)
+		}
+		if err != nil {
 			return Draft[mailbox.Mailbox]{}, err
 		}
 	}

@@ -106,7 +106,7 @@ func (l *Links) try(ctx context.Context, q mailbox.Quarantine) error {
 	}
 	f := fault.Of(why)
 	next := now.Add(work.Backoff(q.Tries+1, firstRetry, longestRetry))
-	return l.needs.Aside.RetryQuarantine(ctx, q, earlier(next, q.ExpiresAt), f)
+	return l.needs.Aside.RetryQuarantine(ctx, q, earlier(next, q.ExpiresAt), aside(f))
 }
 
 // fits reports whether a verdict can still be given to a mailbox as it is

@@ -123,6 +123,21 @@ func TestQuarantine(t *testing.T) {
 			t.Errorf("events %v", got)
 		}
 	})
+	t.Run("the remedy and the draft say that another host needs a new link", func(t *testing.T) {
+		t.Parallel()
+		b := quarantined(t)
+		b.server.fail = &protocol.Step{Name: "dns", Err: &fault.Error{ID: "net.no_such_host", Kind: fault.Temporary, Field: "receive.host", Text: "No such host.", Remedy: "Check the spelling."}}
+		turn(b, 2*time.Minute)
+		if q := row(b); q == nil || !strings.Contains(q.Remedy, "make a new authorization link afterwards") {
+			t.Errorf("quarantine %+v", q)
+		}
+		m := servicedesk()
+		m.Receive.Host = "mail.elsewhere.example"
+		d, err := b.Mailboxes.Check(b.ctx, connect.MailboxSettings{Mailbox: m}, operator)
+		if err != nil || !strings.Contains(d.Consequence, "waits in quarantine is dropped") {
+			t.Errorf("%q, %v", d.Consequence, err)
+		}
+	})
 	t.Run("tried at once when something changes that decides nothing", func(t *testing.T) {
 		t.Parallel()
 		for name, change := range map[string]func(*bench){

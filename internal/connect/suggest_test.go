@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"strings"
 	"testing"
 
 	"github.com/mailgrant/mailgrant/internal/connect"
@@ -99,6 +100,15 @@ func TestCheck_SaysWhatAChangeSuspends(t *testing.T) {
 	d, err := b.Mailboxes.Check(b.ctx, connect.MailboxSettings{Mailbox: m}, operator)
 	if err != nil || d.Suspends != "who acts for it changed" {
 		t.Errorf("%q, %v", d.Suspends, err)
+	}
+	if d.Consequence != "" {
+		t.Errorf("nobody has authorised it, and still: %q", d.Consequence)
+	}
+	if _, err := b.authorise(person(desk, own(desk)), connect.LinkOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if d, err = b.Mailboxes.Check(b.ctx, connect.MailboxSettings{Mailbox: m}, operator); err != nil || !strings.Contains(d.Consequence, "the authorisation of "+desk+" is suspended: mail stops") {
+		t.Errorf("%q, %v", d.Consequence, err)
 	}
 	m = b.box
 	m.AfterReceive = "mark_seen"

@@ -34,7 +34,9 @@ type mailboxFormView struct {
 	Published bool // the servers stand there because the domain publishes them
 	ByGraph   bool // the provider can send by Graph while SMTP is shut
 	Suspends  string
-	Conflict  []string // what somebody else changed meanwhile, in words
+	// Consequence says what saving does to the present authorisation.
+	Consequence string
+	Conflict    []string // what somebody else changed meanwhile, in words
 }
 
 // serverView is a preset server.
@@ -377,8 +379,8 @@ func (p *Pages) mailboxUpdate(w http.ResponseWriter, r *http.Request) {
 		if v.Conflict = differing(mailboxValues(present), mailboxValues(d.Becomes)); len(v.Conflict) > 0 {
 			f.Values.Set("version", strconv.FormatInt(present.Version, 10))
 		}
-	case d.Suspends != "" && f.value("agreed") != d.Suspends && p.isAuthorised(r, present):
-		v.Suspends = d.Suspends
+	case d.Consequence != "" && f.value("agreed") != d.Suspends:
+		v.Suspends, v.Consequence = d.Suspends, d.Consequence
 	}
 	if err == nil && len(v.Conflict) == 0 && v.Suspends == "" {
 		if m, _, err = d.Save(r.Context()); err == nil {
@@ -388,12 +390,6 @@ func (p *Pages) mailboxUpdate(w http.ResponseWriter, r *http.Request) {
 		v.Form = f.refused(placed(err))
 	}
 	p.againMailbox(w, r, v, err, mailboxChangePage)
-}
-
-// isAuthorised reports whether a mailbox has a grant that a change could suspend.
-func (p *Pages) isAuthorised(r *http.Request, m mailbox.Mailbox) bool {
-	g, err := p.Reads.Grant(r.Context(), m.ID)
-	return err == nil && g.State == mailbox.GrantActive
 }
 
 func (p *Pages) mailboxDelete(w http.ResponseWriter, r *http.Request) {

@@ -768,7 +768,7 @@ func mailboxChangePage(v mailboxFormView) templ.Component {
 				}
 			}
 			if v.Suspends != "" {
-				templ_7745c5c3_Err = agree(v.Suspends, "the authorisation of "+v.Address+" is suspended: mail stops until its owner has opened a new authorization link and the mailbox is verified anew").Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = agree(v.Suspends, v.Consequence).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -939,7 +939,7 @@ func conflict(heading string, stored []string) templ.Component {
 }
 
 // agree asks for a yes to what saving would do.
-func agree(reason, outcome string) templ.Component {
+func agree(reason, consequence string) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {
@@ -964,7 +964,7 @@ func agree(reason, outcome string) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = words("Because "+reason+", "+outcome+". Nothing is saved yet.").Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = words(consequence+" Nothing is saved yet.").Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

@@ -693,7 +693,7 @@ func providerChangePage(v providerFormView) templ.Component {
 				}
 			}
 			if v.Suspends != "" {
-				templ_7745c5c3_Err = agree(v.Suspends, "the authorisations of all mailboxes of "+v.Name+" are suspended: mail stops until each owner has opened a new authorization link").Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = agree(v.Suspends, "Because "+v.Suspends+", the authorisations of all mailboxes of "+v.Name+" are suspended: mail stops until each owner has opened a new authorization link.").Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
