@@ -60,6 +60,7 @@ type Attempt struct {
 	Remedy    string    `json:"remedy,omitempty"`
 	Who       []string  `json:"who,omitempty"`
 	Reference string    `json:"reference,omitempty"` // the provider's correlation id
+	Reply     string    `json:"reply,omitempty"`     // the error as the server outside gave it
 	Subject   string    `json:"subject,omitempty"`   // for LinkRequest.AllowSubject
 }
 

@@ -145,7 +145,8 @@ func (c *Client) PutMailbox(ctx context.Context, address string, m Mailbox) (Mai
 // CheckMailbox is PutMailbox without writing anything: it finds every mistake, and
 // the Consequence of the answer says what saving would do to the authorisation.
 func (c *Client) CheckMailbox(ctx context.Context, address string, m Mailbox) (Mailbox, error) {
-	return send[Mailbox](ctx, c, http.MethodPut, mailboxPath(address, "")+"?dry_run=true", m.written())
+	var out Mailbox
+	return out, c.do(ctx, call{method: http.MethodPut, path: mailboxPath(address, ""), query: url.Values{"dry_run": {"true"}}, body: m.written()}, &out)
 }
 
 // DeleteMailbox removes a mailbox with its grant and its received messages.

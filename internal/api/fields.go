@@ -217,6 +217,7 @@ func resourceFields() map[string]field {
 		"Outcome.at":         {"When it ended.", soon},
 		"Outcome.ok":         {"The mailbox is connected.", true},
 		"Outcome.expected":   {"Whose sign-in was expected.", desk},
+		"Outcome.reply":      {"The error as the server outside gave it: its code and its words, without secrets.", nil},
 		"Outcome.reference":  {"The provider's correlation id.", nil},
 		"Outcome.subject":    {"For allow_subject, where an operator may allow this person.", nil},
 		"Outcome.text":       {"How it ended, in one sentence.", "servicedesk@contoso.example is connected."},

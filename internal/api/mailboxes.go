@@ -278,6 +278,9 @@ func statusOut(l mailbox.Listed) *MailboxStatus {
 		State: string(l.Standing()), Grant: grantState(l.State), Verdict: string(l.Verdict), SignedIn: l.Display, Quarantined: l.Quarantine != nil,
 		LastMailAt: l.LastMailAt, LastRefreshAt: l.LastRefreshAt, NextRefreshAt: l.NextRefreshAt, Failures: l.Failures, Cause: l.Cause, Text: l.CauseText,
 	}
+	if l.State != mailbox.GrantActive { // nothing is renewed that is not in use
+		out.NextRefreshAt = time.Time{}
+	}
 	if o := l.Stopped(); !o.Since.IsZero() {
 		out.Receiving = &Outage{o.Since, o.Cause, o.Text, o.Remedy, o.Who}
 	}

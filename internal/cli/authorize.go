@@ -106,6 +106,7 @@ func (s *shell) await(ctx context.Context, c *client.Client, address string, l c
 			if t := a.LastAttempt; t != nil && t.AttemptID != told && !s.json {
 				told = t.AttemptID
 				s.remark("%s", s.paint(bad, "An attempt was refused: "+plain(t.Text)))
+				s.said(t.Reply)
 				if t.Remedy != "" {
 					s.remark("  What to do: %s", plain(t.Remedy))
 				}
@@ -145,10 +146,18 @@ func (s *shell) tellQuarantine(address string, last client.Attempt) {
 	// The server's text begins with who signed in, too; once is enough.
 	why := strings.TrimPrefix(last.Text, last.SignedIn+" signed in, as expected. ")
 	s.remark("%s", s.paint(bad, fmt.Sprintf("%s signed in, as expected, but the mailbox is not connected yet: %s", plain(last.SignedIn), plain(why))))
+	s.said(last.Reply)
 	if last.Remedy != "" {
 		s.remark("  What to do: %s", plain(last.Remedy))
 	}
 	s.remark("  Mailgrant keeps trying for up to 24 hours; “mailgrant mailbox show %s” says how it stands.", plain(address))
+}
+
+// said prints the error as a server outside gave it, where it gave one.
+func (s *shell) said(reply string) {
+	if reply != "" {
+		s.remark("  The server outside said: %s", plain(reply))
+	}
 }
 
 func (s *shell) tellOutcome(address string, a client.Authorization) {
@@ -176,6 +185,7 @@ func (s *shell) tellOutcome(address string, a client.Authorization) {
 	if last.Text != "" {
 		s.remark("  The last attempt: %s", plain(last.Text))
 	}
+	s.said(last.Reply)
 	if last.Subject != "" {
 		s.remark("  If this person is right after all: mailgrant authorize %s --allow-subject %s", plain(address), plain(last.Subject))
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -109,6 +110,9 @@ func (s *shell) tellEvent(e client.Event) error {
 		about = plain(e.Mailbox) + "  "
 	}
 	s.say("%s  %s  %s%s%s", s.paint(dim, exact(e.At)), plain(e.Kind), about, plain(e.Text), by(e.Actor))
+	if reply := e.Data["reply"]; reply != "" && !strings.Contains(e.Text, reply) {
+		s.say("    The server outside said: %s", plain(reply))
+	}
 	if e.Remedy != "" {
 		s.say("    What to do: %s", plain(e.Remedy))
 	}

@@ -61,7 +61,7 @@ func (s *shell) tell(err error) {
 		s.remark("  Wrong too: %s", plain(also))
 	}
 	if f.retry {
-		s.remark("  Mailgrant tries again by itself.")
+		s.remark("  It may pass: run the command again in a while.")
 	}
 }
 

@@ -73,7 +73,4 @@ func (s *shell) rung(r client.Rung) {
 	if r.Remedy != "" {
 		s.say("         What to do: %s", plain(r.Remedy))
 	}
-	if r.Retry {
-		s.say("         Mailgrant tries again by itself.")
-	}
 }

@@ -136,9 +136,13 @@ func (s *shell) showMailbox(m client.Mailbox, g client.Grant) {
 		lines = append(lines, pair{"Sends", d.Protocol + at(d.MailServer)})
 	}
 	if g.State != "none" && g.State != "" {
+		next := ""
+		if g.State == "active" {
+			next = s.when(g.NextRefreshAt)
+		}
 		lines = append(lines, pair{"Signed in", g.SignedIn}, pair{"Verdict", g.Verdict}, pair{"Identity", identity(g.Identity)},
 			pair{"Scopes", strings.Join(g.Scopes, " ")}, pair{"Authorised", s.when(g.ConnectedAt)}, pair{"Last renewal", s.when(g.LastRefreshAt)},
-			pair{"Next renewal", s.when(g.NextRefreshAt)})
+			pair{"Next renewal", next})
 		for _, t := range g.AccessTokens {
 			lines = append(lines, pair{"Access token, " + t.Resource, "ends " + s.when(t.ExpiresAt)})
 		}
@@ -154,7 +158,7 @@ func (s *shell) showMailbox(m client.Mailbox, g client.Grant) {
 			s.say("  %s  %s", exact(e.At), plain(e.Text))
 		}
 	}
-	if g.State == "none" || g.State == "" || g.State == "dead" || g.State == "revoked" {
+	if g.State != "active" && g.Quarantine == nil {
 		s.say("\nNext: mailgrant authorize %s", plain(m.Address))
 	}
 }

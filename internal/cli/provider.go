@@ -395,6 +395,9 @@ Exit code 1 when something is wrong.`,
 				return err
 			}
 			s.say("The provider %s answers and found nothing wrong with the settings.", plain(args[0]))
+			if p, err := c.Provider(cmd.Context(), args[0]); err == nil && len(p.ClientSecrets) == 0 {
+				s.say("No client secret is set, so none was asked about.")
+			}
 			return nil
 		},
 	}

@@ -52,7 +52,8 @@ func (f *finishing) setAside(ctx context.Context, why error) error {
 	f.quarantined = true
 	f.done = f.outcome(now, fmt.Sprintf("%s signed in, as expected. The mail server could not be asked yet whether the mailbox %s opens: %s Mailgrant keeps trying until %s.",
 		shown(f.who), f.mailbox.Address, cause.Text, clock(now.Add(quarantineLife))), cause.ID)
-	f.done.Remedy = "You are done: nothing more is needed from you now. If the mailbox cannot be opened in time, you are asked to authorise again."
+	// The owner's page says that they are done; this is for whoever repairs it.
+	f.done.Remedy = aside(cause).Remedy
 	sealed, err := f.needs.Keys.Seal(f.tokens.RefreshToken, seal.Where("quarantine", f.mailbox.ID, "refresh_token"))
 	if err != nil {
 		return fmt.Errorf("seal the refresh token: %w", err)

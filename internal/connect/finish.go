@@ -86,6 +86,7 @@ func (l *Links) unattributed(err error) (Result, error) {
 
 func outcomeOf(f *fault.Error, at time.Time) Outcome {
 	o := Outcome{At: at, Cause: f.ID, Text: f.Text, Remedy: f.Remedy, Reference: f.Detail.CorrelationID}
+	o.Reply = f.Detail.Said()
 	for _, w := range f.Who {
 		o.Who = append(o.Who, string(w))
 	}

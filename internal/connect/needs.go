@@ -158,6 +158,7 @@ type Outcome struct {
 	Remedy    string          `json:"remedy,omitempty"`
 	Who       []string        `json:"who,omitempty"`
 	Reference string          `json:"reference,omitempty"` // the provider's correlation id
+	Reply     string          `json:"reply,omitempty"`     // the error as the server outside gave it: code and words, without secrets
 	// Subject is the stable key of who signed in, where an operator could allow
 	// exactly this person by it (Link.AllowSubject).
 	Subject string `json:"subject,omitempty"`

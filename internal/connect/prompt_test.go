@@ -46,6 +46,9 @@ func TestStart_AfterARefusedPrompt(t *testing.T) {
 	cb.Error, cb.ErrorDescription, cb.Code = "invalid_request", "unsupported prompt value requested", seal.Secret{}
 	r, err := b.Links.Finish(b.ctx, cb)
 	wantFault(t, err, "oauth.prompt_refused")
+	if r.Reply != "invalid_request; unsupported prompt value requested" {
+		t.Errorf("the provider's words are %q", r.Reply)
+	}
 	if !r.RetryAllowed || r.AttemptsLeft != connect.MaxAttempts {
 		t.Errorf("the attempt counted: %+v", r)
 	}

@@ -237,6 +237,7 @@ func Trouble(l mailbox.Listed) *Matter {
 		m.Remedy = cmp.Or(m.Remedy, anew)
 	case mailbox.StandingSuspended:
 		m.Kind, m.Title, m.Cause, m.Remedy = MatterSuspended, "Its authorisation is suspended", "", anew
+		m.Who = []fault.Who{fault.Operator} // the link comes first
 		m.Text = "The mailbox or its provider was changed after it was authorised, so it has to be verified anew."
 	case mailbox.StandingFailing:
 		m.Kind, m.Title, m.Who = MatterFailing, fmt.Sprintf("Renewing its access token fails (%s)", times(l.Failures)), []fault.Who{fault.Operator}

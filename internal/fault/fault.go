@@ -13,6 +13,7 @@ package fault
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"time"
 )
@@ -82,6 +83,13 @@ type Detail struct {
 	CorrelationID string    `json:"correlation_id,omitempty"` // Entra correlation id
 	Timestamp     string    `json:"timestamp,omitempty"`      // as the server wrote it
 	At            time.Time `json:"at,omitzero"`
+}
+
+// Said is the error as the other side gave it, in one line: its codes and its
+// words; empty where it gave none.
+func (d Detail) Said() string {
+	parts := slices.DeleteFunc([]string{d.Code, d.Subcode, d.Reply}, func(s string) bool { return s == "" })
+	return strings.Join(slices.Compact(parts), "; ")
 }
 
 // Error is a classified failure. ID is stable, dotted and lower case

@@ -45,7 +45,7 @@ func (p *Pages) ownerView(r *http.Request, link string, d connect.Description) o
 		text, unstored := strings.CutSuffix(o.Text, " Nothing was stored.")
 		v.Last = &outcomeView{
 			Others: o.OthersAct(), OK: o.OK, Mismatch: o.Verdict == mailbox.VerdictMismatch && o.SignedIn != "", Expected: o.Expected, SignedIn: o.SignedIn,
-			Guided: o.Cause == "connect.wrong_person", Text: text, Unstored: unstored, Remedy: o.Remedy, Reference: o.Reference, Verdict: o.Text, Pending: o.OK && o.Cause != "",
+			Guided: o.Cause == "connect.wrong_person", Text: text, Unstored: unstored, Remedy: o.Remedy, Reference: o.Reference, Reply: o.Reply, Verdict: o.Text, Pending: o.OK && o.Cause != "",
 		}
 	}
 	if d.State == connect.LinkPending {

@@ -137,6 +137,22 @@ type verdictView struct {
 	OK           bool
 	Text, Remedy string
 	Who          string
+	Unreached    bool   // it gave no verdict: it could not be asked
+	Reply        string // the error as the provider gave it
+}
+
+func (v *verdictView) heading() string {
+	if v.Unreached {
+		return "The provider could not be reached"
+	}
+	return "The provider does not take these settings"
+}
+
+func (v *verdictView) said() string {
+	if v.Reply == "" {
+		return ""
+	}
+	return " It said: " + line(v.Reply)
 }
 
 func (p *Pages) providerView(r *http.Request, name string) (providerView, error) {
@@ -191,9 +207,12 @@ func (p *Pages) verify(ctx context.Context, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, verifyTime)
 	defer cancel()
 	v := verdictView{OK: true, Text: "The provider answers and found nothing wrong with these settings, as far as it can be asked before anybody signs in."}
+	if len(record.Secrets) == 0 {
+		v.Text += " No client secret is set, so none was asked about."
+	}
 	if err := p.Connect.Providers.Verify(ctx, name); err != nil {
 		f := fault.Of(err)
-		v = verdictView{Text: f.Text, Remedy: f.Remedy, Who: whoWords(f.Who)}
+		v = verdictView{Text: f.Text, Remedy: f.Remedy, Who: whoWords(f.Who), Unreached: f.Kind == fault.Temporary || strings.HasPrefix(f.ID, "net."), Reply: f.Detail.Said()}
 	}
 	p.verdicts.keep(record, v, p.Now())
 	return nil

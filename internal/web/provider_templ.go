@@ -885,7 +885,7 @@ func providerPage(v providerView) templ.Component {
 						return templ_7745c5c3_Err
 					}
 				} else {
-					templ_7745c5c3_Err = alert("danger", "The provider does not take these settings", v.Verified.Text, v.Verified.Who+": "+v.Verified.Remedy).Render(ctx, templ_7745c5c3_Buffer)
+					templ_7745c5c3_Err = alert("danger", v.Verified.heading(), v.Verified.Text+v.Verified.said(), v.Verified.Who+": "+v.Verified.Remedy).Render(ctx, templ_7745c5c3_Buffer)
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}

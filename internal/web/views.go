@@ -238,6 +238,7 @@ type outcomeView struct {
 	Unstored  bool   // nothing was stored
 	Remedy    string
 	Reference string
+	Reply     string // the error as the server outside gave it
 	Verdict   string
 }
 

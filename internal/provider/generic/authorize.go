@@ -19,7 +19,7 @@ import (
 const unsaidLife = 10 * time.Minute
 
 // Verify asks the provider whether it is the issuer, and whether it takes the
-// client secret: by a refresh token that nobody ever issued, which a server
+// client secret, or the client ID alone where there is none: by a refresh token that nobody ever issued, which a server
 // refuses as such only to a client that it knows.
 func (k *Kind) Verify(ctx context.Context, reg provider.Registration) error {
 	if err := k.Check(reg.Record); err != nil {
@@ -29,15 +29,18 @@ func (k *Kind) Verify(ctx context.Context, reg provider.Registration) error {
 	if err != nil {
 		return err
 	}
-	if len(reg.ClientSecrets) == 0 {
-		return nil
-	}
 	_, err = k.call(ctx, reg, m, func(e oauth.TokenEndpoint) (oauth.TokenResponse, error) {
 		return e.Refresh(ctx, seal.NewSecret(oauth.NewState()), nil)
 	})
 	var refused *oauth.Error
 	if errors.As(err, &refused) && !refused.Passing() && refused.Code != "" && refused.Code != "invalid_client" && refused.Code != "unauthorized_client" {
 		return nil
+	}
+	if len(reg.ClientSecrets) == 0 && refused != nil && refused.Code == "invalid_client" {
+		f := k.explain(err, m.TokenEndpoint, k.tokenSetting(reg))
+		f.Text = fmt.Sprintf("No client secret is set, and the provider does not take the client ID %s without one.", fault.Shorten(reg.ClientID, 100))
+		f.Remedy = "Add the client's secret; or check client_id, and make it a public client at the provider if it is to have none."
+		return f
 	}
 	if err != nil {
 		return k.explain(err, m.TokenEndpoint, k.tokenSetting(reg))
