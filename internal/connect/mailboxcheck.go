@@ -178,24 +178,42 @@ func checkReceive(m *mailbox.Mailbox) error {
 	}
 	own := *m.Receive
 	m.Receive = &own
-	switch own.Protocol {
-	case protocol.IMAP:
-	case protocol.POP3, protocol.Graph:
-		return wrong("mailbox.protocol", "receive.protocol", fmt.Sprintf("Receiving by %s is not offered yet.", own.Protocol), "Use imap.")
-	default:
-		return oneOf("mailbox.protocol", "receive.protocol", own.Protocol, protocol.IMAP)
+	by := protocol.TraitsOf(own.Protocol)
+	if !by.Receives {
+		return notYet("receive", "Receiving", own.Protocol, protocol.Receivers())
 	}
-	return fault.Join(checkFolders(&own), checkMode(&own), checkAfterReceive(m))
+	return fault.Join(checkFolders(&own, by), checkMode(&own, by), checkAfterReceive(m, by))
 }
 
-func checkMode(own *mailbox.Receive) error {
+// notYet refuses a protocol by which nothing is received, or sent.
+func notYet(setting, doing string, name protocol.Name, offered []protocol.Name) error {
+	field := setting + ".protocol"
+	if protocol.TraitsOf(name).Title == "" {
+		return oneOf("mailbox.protocol", field, name, offered...)
+	}
+	return wrong("mailbox.protocol", field, fmt.Sprintf("%s by %s is not offered yet.", doing, name), "Use "+orList(texts(offered))+".")
+}
+
+func texts[T ~string](words []T) []string {
+	out := make([]string, len(words))
+	for i, w := range words {
+		out[i] = string(w)
+	}
+	return out
+}
+
+func checkMode(own *mailbox.Receive, by protocol.Traits) error {
 	if own.Mode == "" {
-		own.Mode = mailbox.ModePush
+		if own.Mode = mailbox.ModePush; !by.Push {
+			own.Mode = mailbox.ModePoll
+		}
 	}
 	if err := oneOf("mailbox.mode", "receive.mode", own.Mode, mailbox.ModePush, mailbox.ModePoll); err != nil {
 		return err
 	}
 	switch {
+	case own.Mode == mailbox.ModePush && !by.Push:
+		return wrong("mailbox.mode", "receive.mode", fmt.Sprintf("A server of %s does not tell of new mail: it has to be asked.", by.Title), "Use mode: poll, with every such as 60s, or leave mode out.")
 	case own.Mode == mailbox.ModePush && own.Every != 0:
 		return wrong("mailbox.every", "receive.every", "A mailbox with mode push is not asked at intervals.", "Leave every out, or use mode: poll.")
 	case own.Mode == mailbox.ModePoll && own.Every == 0:
@@ -218,7 +236,7 @@ func briefly(d time.Duration) string {
 	return text
 }
 
-func checkFolders(own *mailbox.Receive) error {
+func checkFolders(own *mailbox.Receive, by protocol.Traits) error {
 	if len(own.Folders) == 0 {
 		own.Folders = []string{"INBOX"}
 	}
@@ -234,6 +252,8 @@ func checkFolders(own *mailbox.Receive) error {
 			return wrong("mailbox.folder", field, fmt.Sprintf("“%s” is not the name of a folder.", fault.Shorten(f, 60)), "Write each folder as the mail server calls it, for example INBOX or INBOX/Orders, without * and %.")
 		case slices.Contains(folders, f):
 			return wrong("mailbox.folder", field, fmt.Sprintf("The folder %s stands here twice.", f), "Name each folder once.")
+		case f != "INBOX" && !by.Folders:
+			return wrong("mailbox.folder", field, fmt.Sprintf("%s knows no folders: “%s” cannot be read by it.", by.Title, fault.Shorten(f, 60)), "Name INBOX alone, or leave folders out.")
 		}
 		folders = append(folders, f)
 	}
@@ -244,22 +264,34 @@ func checkFolders(own *mailbox.Receive) error {
 	return nil
 }
 
-func checkAfterReceive(m *mailbox.Mailbox) error {
+func checkAfterReceive(m *mailbox.Mailbox, by protocol.Traits) error {
 	text := strings.TrimSpace(m.AfterReceive)
-	const remedy = "Use keep, mark_seen, move: Folder or delete."
-	switch text {
-	case "":
-		m.AfterReceive = protocol.DisposeKeep
-		return nil
-	case protocol.DisposeKeep, protocol.DisposeMarkSeen, protocol.DisposeDelete:
+	if text == "" {
+		text = protocol.DisposeKeep
+	}
+	target, moves := strings.CutPrefix(text, protocol.DisposeMove+":")
+	target = strings.TrimSpace(target)
+	act := text
+	if moves {
+		act = protocol.DisposeMove
+	}
+	var possible, written []string
+	for _, a := range by.AfterReceive {
+		if a == protocol.DisposeMove {
+			written = append(written, "move: Folder")
+			continue
+		}
+		possible, written = append(possible, a), append(written, a)
+	}
+	remedy := "Use " + orList(written) + "."
+	switch {
+	case slices.Contains(possible, text):
 		m.AfterReceive = text
 		return nil
-	}
-	target, ok := strings.CutPrefix(text, "move:")
-	target = strings.TrimSpace(target)
-	switch {
-	case !ok:
-		return wrong("mailbox.after_receive", "after_receive", fmt.Sprintf("“%s” is not possible here.", fault.Shorten(text, 60)), meant(text, []string{protocol.DisposeKeep, protocol.DisposeMarkSeen, protocol.DisposeDelete})+remedy)
+	case !by.May(act) && protocol.TraitsOf(protocol.Receivers()[0]).May(act):
+		return wrong("mailbox.after_receive", "after_receive", fmt.Sprintf("“%s” is not possible with %s.", fault.Shorten(text, 60), by.Title), remedy)
+	case !moves:
+		return wrong("mailbox.after_receive", "after_receive", fmt.Sprintf("“%s” is not possible here.", fault.Shorten(text, 60)), meant(text, possible)+remedy)
 	case target == "" || len(target) > 255 || strings.ContainsAny(target, "\r\n\x00*%"):
 		return wrong("mailbox.after_receive", "after_receive", "The folder to move to is missing or is not the name of a folder.", "Write it as move: Processed.")
 	case slices.ContainsFunc(m.Receive.Folders, func(f string) bool { return f == target || f == "INBOX" && strings.EqualFold(target, "INBOX") }):
@@ -275,12 +307,8 @@ func checkSend(m *mailbox.Mailbox) error {
 	}
 	own := *m.Send
 	m.Send = &own
-	switch own.Protocol {
-	case protocol.SMTP:
-	case protocol.Graph:
-		return wrong("mailbox.protocol", "send.protocol", "Sending by graph is not offered yet.", "Use smtp.")
-	default:
-		return oneOf("mailbox.protocol", "send.protocol", own.Protocol, protocol.SMTP)
+	if !protocol.TraitsOf(own.Protocol).Sends {
+		return notYet("send", "Sending", own.Protocol, protocol.Senders())
 	}
 	switch own.Fallback {
 	case "", protocol.Graph:
@@ -313,6 +341,7 @@ func (b *Mailboxes) checkAlone(setting string, own mailbox.Server) error {
 // connect, and that nothing crosses a network in clear.
 func (b *Mailboxes) checkEndpoint(at protocol.Endpoint, own mailbox.Server, providerName string) error {
 	field := func(name string) string { return at.Setting + "." + name }
+	usual := protocol.TraitsOf(at.Protocol)
 	var mistakes []error
 	add := func(id, name, text, remedy string) { mistakes = append(mistakes, wrong(id, field(name), text, remedy)) }
 	switch {
@@ -325,11 +354,11 @@ func (b *Mailboxes) checkEndpoint(at protocol.Endpoint, own mailbox.Server, prov
 		mistakes = append(mistakes, err)
 	} else if at.TLS == protocol.TLSNone && !loopback(at.Host) {
 		add("mailbox.tls", "tls", fmt.Sprintf("Without TLS, access tokens would travel to %s in clear.", at.Host), "Use implicit or starttls; none is possible only towards this machine itself (localhost, 127.0.0.1, ::1).")
-	} else if usual, ok := contradicting(at); ok {
-		add("mailbox.port", "port", fmt.Sprintf("Port %d and tls: %s do not go together: servers speak %s there.", at.Port, at.TLS, usual), fmt.Sprintf("Give port %d with tls: %s, or another tls.", mailbox.UsualPort(at.Protocol, at.TLS), at.TLS))
+	} else if mode, ok := contradicting(at); ok {
+		add("mailbox.port", "port", fmt.Sprintf("Port %d and tls: %s do not go together: servers speak %s there.", at.Port, at.TLS, mode), fmt.Sprintf("Give port %d with tls: %s, or another tls.", usual.UsualPort(at.TLS), at.TLS))
 	}
 	if own.Port < 0 || own.Port > 65535 || at.Port == 0 && len(mistakes) == 0 {
-		add("mailbox.port", "port", "The port is missing or is no port number.", "Use a number from 1 to 65535; usual are 993 for imap and 587 or 465 for smtp.")
+		add("mailbox.port", "port", "The port is missing or is no port number.", fmt.Sprintf("Use a number from 1 to 65535; usual are %d with tls: implicit and %d with starttls.", usual.Implicit, usual.StartTLS))
 	}
 	if strings.ContainsFunc(own.User, func(r rune) bool { return r < 0x20 || r == 0x7f }) || len(own.User) > 320 {
 		add("mailbox.user", "user", "The user name holds a control character or is too long.", "Write the name as the mail server knows it, or leave it out for the address.")

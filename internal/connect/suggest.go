@@ -66,24 +66,20 @@ func (b *Mailboxes) SuggestServers(ctx context.Context, domain string) (receive,
 	defer cancel()
 	var both sync.WaitGroup
 	both.Go(func() {
-		receive = b.published(ctx, domain, service{"imaps", protocol.TLSImplicit}, service{"imap", protocol.TLSStart})
+		receive = b.published(ctx, domain, protocol.Receivers()[0])
 	})
 	both.Go(func() {
-		send = b.published(ctx, domain, service{"submissions", protocol.TLSImplicit}, service{"submission", protocol.TLSStart})
+		send = b.published(ctx, domain, protocol.Senders()[0])
 	})
 	both.Wait()
 	return receive, send
 }
 
-type service struct {
-	name string
-	mode protocol.TLSMode
-}
-
-// published gives the first server of the first service that has one.
-func (b *Mailboxes) published(ctx context.Context, domain string, services ...service) mailbox.Server {
-	for _, s := range services {
-		_, found, err := b.needs.Resolver.LookupSRV(ctx, s.name, "tcp", domain)
+// published gives the first server that a domain names for a protocol, with
+// implicit TLS rather than with STARTTLS.
+func (b *Mailboxes) published(ctx context.Context, domain string, name protocol.Name) mailbox.Server {
+	for i, service := range protocol.TraitsOf(name).Services {
+		_, found, err := b.needs.Resolver.LookupSRV(ctx, service, "tcp", domain)
 		if err != nil || len(found) == 0 {
 			continue
 		}
@@ -91,7 +87,7 @@ func (b *Mailboxes) published(ctx context.Context, domain string, services ...se
 		if host == "" { // RFC 2782: the service is decidedly not available
 			continue
 		}
-		return mailbox.Server{Host: host, Port: int(found[0].Port), TLS: s.mode}
+		return mailbox.Server{Host: host, Port: int(found[0].Port), TLS: [...]protocol.TLSMode{protocol.TLSImplicit, protocol.TLSStart}[i]}
 	}
 	return mailbox.Server{}
 }

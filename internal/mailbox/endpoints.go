@@ -5,34 +5,6 @@ import (
 	"github.com/mailgrant/mailgrant/internal/provider"
 )
 
-// UsualPort is the port of a protocol in a TLS mode (RFC 8314, section 3); zero
-// where none is known.
-func UsualPort(name protocol.Name, mode protocol.TLSMode) int {
-	implicit := mode == protocol.TLSImplicit
-	switch {
-	case name == protocol.IMAP && implicit:
-		return 993
-	case name == protocol.IMAP:
-		return 143
-	case name == protocol.SMTP && implicit:
-		return 465
-	case name == protocol.SMTP:
-		return 587
-	}
-	return 0
-}
-
-// usualTLS is the mode where neither preset nor mailbox says one.
-func usualTLS(name protocol.Name) protocol.TLSMode {
-	switch name {
-	case protocol.IMAP:
-		return protocol.TLSImplicit
-	case protocol.SMTP:
-		return protocol.TLSStart
-	}
-	return ""
-}
-
 // Endpoints gives where the mailbox receives and sends: the provider's presets
 // with the mailbox's own settings laid over them; nil for what it does not do.
 // The provider's certificate authorities are trusted wherever the mailbox names
@@ -45,11 +17,12 @@ func (m Mailbox) Endpoints(kind provider.Kind, r provider.Record) (receive, send
 		}
 		e = own.Overlay(e)
 		e.Protocol, e.Setting = name, setting
+		usual := protocol.TraitsOf(name)
 		if e.TLS == "" {
-			e.TLS = usualTLS(name)
+			e.TLS = usual.TLS
 		}
 		if e.Port == 0 {
-			e.Port = UsualPort(name, e.TLS)
+			e.Port = usual.UsualPort(e.TLS)
 		}
 		return &e
 	}

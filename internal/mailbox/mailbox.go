@@ -108,16 +108,11 @@ func (m Mailbox) Principal() string {
 // Uses lists what the mailbox does with its provider.
 func (m Mailbox) Uses() []provider.Use {
 	uses := []provider.Use{}
-	if m.Receive != nil {
-		switch m.Receive.Protocol {
-		case protocol.IMAP:
-			uses = append(uses, provider.UseIMAP)
-		case protocol.POP3:
-			uses = append(uses, provider.UsePOP3)
-		}
+	if m.Receive != nil && protocol.TraitsOf(m.Receive.Protocol).Receives {
+		uses = append(uses, provider.UseOf(m.Receive.Protocol))
 	}
-	if m.Send != nil && m.Send.Protocol == protocol.SMTP {
-		uses = append(uses, provider.UseSMTP)
+	if m.Send != nil && protocol.TraitsOf(m.Send.Protocol).Sends {
+		uses = append(uses, provider.UseOf(m.Send.Protocol))
 	}
 	if m.Send != nil && m.Send.Fallback == protocol.Graph {
 		use := provider.UseGraphSend

@@ -120,9 +120,12 @@ func (a *attempt) run(ctx context.Context) error {
 // message. Undecided, it gives an error while it is worth looking again, and
 // after that leaves unknown set.
 func (a *attempt) resolve(ctx context.Context, savesSent bool) (sent bool, err error) {
-	finder := a.SentFinders(protocol.IMAP)
 	at, _ := a.box.Endpoints(a.kind, a.reg.Record)
-	if finder == nil || at == nil || at.Protocol != protocol.IMAP {
+	if at == nil {
+		return false, nil
+	}
+	finder := a.SentFinders(at.Protocol)
+	if finder == nil {
 		return false, nil
 	}
 	accessToken, err := a.lend(ctx, at.Resource)

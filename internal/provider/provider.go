@@ -90,6 +90,9 @@ const (
 	UseGraphSendFor Use = "graph_send_for"
 )
 
+// UseOf is receiving or sending mail by a protocol, which bears the protocol's name.
+func UseOf(name protocol.Name) Use { return Use(name) }
+
 // Resource is where an access token is valid, by our own short name ("mail",
 // "graph"), with the scopes to ask for there.
 type Resource struct {
