@@ -55,6 +55,7 @@ type order struct {
 	Address    string          `json:"address"`
 	Message    string          `json:"message"`
 	IMAPOff    *bool           `json:"imap_off"`
+	POPOff     *bool           `json:"pop_off"`
 	SMTPOff    *bool           `json:"smtp_auth_off"`
 	FullAccess *[]string       `json:"full_access"`
 	SendAs     *[]string       `json:"send_as"`
@@ -121,7 +122,7 @@ func commands() []command {
 			s.world.SetOpaqueAccessTokens(o.On)
 			return s.world.Switches(), nil
 		}},
-		{"change-mailbox", "Changes a mailbox's switches and rights. {address, imap_off?, smtp_auth_off?, full_access?, send_as?}", changeMailbox},
+		{"change-mailbox", "Changes a mailbox's switches and rights. {address, imap_off?, pop_off?, smtp_auth_off?, full_access?, send_as?}", changeMailbox},
 		{"deliver", "Puts a message into a mailbox, as if it came from outside. {address, message}", func(s *Sandbox, o order) (any, error) {
 			uid, err := s.exchange.Deliver(o.Address, []byte(o.Message))
 			return map[string]any{"uid": uid}, err
@@ -133,6 +134,9 @@ func changeMailbox(s *Sandbox, o order) (any, error) {
 	err := s.world.ChangeMailbox(o.Address, func(m *directory.Mailbox) {
 		if o.IMAPOff != nil {
 			m.IMAPOff = *o.IMAPOff
+		}
+		if o.POPOff != nil {
+			m.POPOff = *o.POPOff
 		}
 		if o.SMTPOff != nil {
 			m.SMTPAuthOff = *o.SMTPOff

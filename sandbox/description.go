@@ -24,8 +24,9 @@ type Description struct {
 	Logout    string `json:"end_session_endpoint"`
 	// GraphURL is what stands for https://graph.microsoft.com.
 	GraphURL string `json:"graph_url"`
-	// IMAP speaks TLS from the first byte, SMTP after STARTTLS.
+	// IMAP and POP3 speak TLS from the first byte, SMTP after STARTTLS.
 	IMAP Endpoint `json:"imap"`
+	POP3 Endpoint `json:"pop3"`
 	SMTP Endpoint `json:"smtp"`
 	// ControlURL and ControlKey are for the control API: send the key as "Authorization: Bearer …".
 	ControlURL string `json:"control_url"`
@@ -55,7 +56,7 @@ func (s *Sandbox) Describe() Description {
 	d := Description{
 		Notice:  "A sandbox with made-up people. Its passwords and secrets open nothing else.",
 		BaseURL: "http://" + s.listeners.http.Addr().String(), TLSURL: "https://" + s.listeners.tls.Addr().String(),
-		IMAP: endpoint(s.listeners.imap, "implicit"), SMTP: endpoint(s.listeners.smtp, "starttls"),
+		IMAP: endpoint(s.listeners.imap, "implicit"), POP3: endpoint(s.listeners.pop3, "implicit"), SMTP: endpoint(s.listeners.smtp, "starttls"),
 		ControlKey: s.controlKey, CertificateAuthority: string(s.CertificateAuthority()),
 		Tenants: s.world.Tenants(), Users: s.world.Users(), Registrations: s.world.Registrations(), Mailboxes: s.world.Mailboxes(),
 	}

@@ -42,8 +42,8 @@ const longestHang = 15 * time.Minute
 type Options struct {
 	// Now is the clock under the world's own, movable one. Default time.Now.
 	Now func() time.Time
-	// HTTPAddr, TLSAddr, IMAPAddr and SMTPAddr are where to listen. Default: a free port of 127.0.0.1 each.
-	HTTPAddr, TLSAddr, IMAPAddr, SMTPAddr string
+	// HTTPAddr, TLSAddr, IMAPAddr, POP3Addr and SMTPAddr are where to listen. Default: a free port of 127.0.0.1 each.
+	HTTPAddr, TLSAddr, IMAPAddr, POP3Addr, SMTPAddr string
 	// RedirectURIs are registered with the apps of the default story. Default: those of a Mailgrant on http://localhost:8025.
 	RedirectURIs []string
 	// Story is the world to begin with. Default: directory.DefaultStory.
@@ -75,7 +75,7 @@ type Sandbox struct {
 	failed  error
 }
 
-type listeners struct{ http, tls, imap, smtp net.Listener }
+type listeners struct{ http, tls, imap, pop3, smtp net.Listener }
 
 // Start begins a sandbox. It runs until Close is called or ctx ends.
 func Start(ctx context.Context, options Options) (*Sandbox, error) {
@@ -100,14 +100,14 @@ func Start(ctx context.Context, options Options) (*Sandbox, error) {
 		return nil, fmt.Errorf("starting the sandbox's certificate authority: %w", err)
 	}
 	s.exchange = exchange.New(tenant{world: world, tokens: s.entra}, exchange.Options{
-		IMAPListener: s.listeners.imap, SMTPListener: s.listeners.smtp, TLS: s.authority.serverTLS(), Logger: options.Logger,
+		IMAPListener: s.listeners.imap, POP3Listener: s.listeners.pop3, SMTPListener: s.listeners.smtp, TLS: s.authority.serverTLS(), Logger: options.Logger,
 	})
 	s.run(ctx, options.Logger)
 	return s, nil
 }
 
 func (o Options) withDefaults() Options {
-	for _, address := range []*string{&o.HTTPAddr, &o.TLSAddr, &o.IMAPAddr, &o.SMTPAddr} {
+	for _, address := range []*string{&o.HTTPAddr, &o.TLSAddr, &o.IMAPAddr, &o.POP3Addr, &o.SMTPAddr} {
 		if *address == "" {
 			*address = anyPort
 		}
@@ -133,6 +133,7 @@ func (l *listeners) open(ctx context.Context, options Options) error {
 		{&l.http, "HTTP", options.HTTPAddr},
 		{&l.tls, "HTTPS", options.TLSAddr},
 		{&l.imap, "IMAP", options.IMAPAddr},
+		{&l.pop3, "POP3", options.POP3Addr},
 		{&l.smtp, "SMTP", options.SMTPAddr},
 	} {
 		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", one.address)
@@ -145,7 +146,9 @@ func (l *listeners) open(ctx context.Context, options Options) error {
 	return nil
 }
 
-func (l *listeners) all() []net.Listener { return []net.Listener{l.http, l.tls, l.imap, l.smtp} }
+func (l *listeners) all() []net.Listener {
+	return []net.Listener{l.http, l.tls, l.imap, l.pop3, l.smtp}
+}
 
 func (l *listeners) close() {
 	for _, listener := range l.all() {

@@ -32,7 +32,7 @@ func (t tenant) Mailbox(address string) (exchange.Mailbox, bool) {
 	if !ok {
 		return exchange.Mailbox{}, false
 	}
-	box := exchange.Mailbox{Address: found.Address, IMAPEnabled: !found.IMAPOff, Licensed: true}
+	box := exchange.Mailbox{Address: found.Address, IMAPEnabled: !found.IMAPOff, POPEnabled: !found.POPOff, Licensed: true}
 	if found.SMTPAuthOff {
 		box.SubmissionAuth = exchange.SubmissionAuthOffForMailbox
 	}

@@ -154,7 +154,7 @@ func (w *walk) addingAMailbox() {
 	w.take(v, "mailbox-address")
 	v.fill("#address", directory.StoryDesk)
 	v.send()
-	v.awaitText("main", "receives mail, by IMAP")
+	v.awaitText("main", "sends mail, by SMTP")
 	w.take(v, "mailbox-what")
 	v.set("receive.port", "many")
 	v.set("from", "nobody")

@@ -119,7 +119,7 @@ func wizard(t *testing.T, chromium *testbed.Browser) {
 	t.Run("back and sent again, it is said that it is there", func(t *testing.T) {
 		v.t = t
 		v.evaluate(`history.back(), "back"`)
-		v.awaitText("main", "receives mail, by IMAP")
+		v.awaitText("main", "sends mail, by SMTP")
 		v.atSandbox()
 		// A page that comes back as it was is not found by selectors.
 		v.evaluate(`document.querySelector("main form").requestSubmit(), "sent"`)
@@ -185,7 +185,7 @@ func wizardPlainly(t *testing.T, chromium *testbed.Browser) {
 		v.open(s.base + "/new/mailbox")
 		v.fill("#address", directory.StoryDesk)
 		v.send()
-		v.awaitText("main", "receives mail, by IMAP")
+		v.awaitText("main", "sends mail, by SMTP")
 		v.atSandbox()
 		v.send()
 		v.heading("Connect " + directory.StoryDesk)
@@ -210,7 +210,7 @@ func wizardPlainly(t *testing.T, chromium *testbed.Browser) {
 		v.keys(enter)
 		v.awaitText("main", "Which mailbox?")
 		v.keys("typed@contoso.example", enter)
-		v.awaitText("main", "receives mail, by IMAP")
+		v.awaitText("main", "sends mail, by SMTP")
 		v.tabTo(`main form button.btn-primary`)
 		v.outlined()
 		v.keys(enter)

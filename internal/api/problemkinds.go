@@ -114,6 +114,7 @@ func wideProblems() map[string]ProblemKind {
 		"grant.revoked":                   {Kind: "dead", Text: "The grant was ended by an operator.", Remedy: "Send the mailbox owner an authorization link."},
 		"grant.suspended":                 {Kind: "dead", Text: "The grant is suspended: the mailbox or its provider was changed after it was given.", Remedy: "Send the mailbox owner an authorization link."},
 		"imap.greeting":                   {Kind: "temporary", Text: "The mail server did not greet as IMAP servers do.", Remedy: "See whether host, port and tls are right."},
+		"pop3.greeting":                   {Kind: "temporary", Text: "The mail server did not greet as POP3 servers do.", Remedy: "See whether host, port and tls are right."},
 		"smtp.greeting":                   {Kind: "temporary", Text: "The mail server did not greet as SMTP servers do.", Remedy: "See whether host, port and tls are right."},
 		"oauth.interaction_required":      {Kind: "refused", Text: "The authorization server could not finish without asking the person something.", Remedy: "Open the link again and answer what is asked."},
 		"oauth.login_required":            {Kind: "refused", Text: "The authorization server could not finish without asking the person to sign in.", Remedy: "Open the link again and sign in."},

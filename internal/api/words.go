@@ -128,7 +128,7 @@ func (a *API) words() map[string][]string {
 		"*.verdict":               texts(mailbox.VerdictMatch, mailbox.VerdictAlias, mailbox.VerdictDelegate, mailbox.VerdictApp, mailbox.VerdictMismatch, mailbox.VerdictUnverifiable),
 		"Submission.state":        texts(outbox.Queued, outbox.Sending, outbox.Sent, outbox.Failed, outbox.Expired),
 		"LinkState.state":         texts(connect.LinkPending, connect.LinkGranted, connect.LinkRefused, connect.LinkExpired, connect.LinkCancelled),
-		"Receive.protocol":        texts(protocol.IMAP, protocol.POP3, protocol.Graph),
+		"Receive.protocol":        texts(protocol.Receivers()...),
 		"Send.protocol":           texts(protocol.SMTP, protocol.Graph),
 		"Send.fallback":           texts(protocol.SMTP, protocol.Graph),
 		"Receive.mode":            {mailbox.ModePush, mailbox.ModePoll},

@@ -7,6 +7,7 @@ import (
 	"github.com/mailgrant/mailgrant/internal/protocol"
 	"github.com/mailgrant/mailgrant/internal/protocol/graph"
 	"github.com/mailgrant/mailgrant/internal/protocol/imap"
+	"github.com/mailgrant/mailgrant/internal/protocol/pop3"
 	"github.com/mailgrant/mailgrant/internal/protocol/smtp"
 	"github.com/mailgrant/mailgrant/internal/provider"
 	"github.com/mailgrant/mailgrant/internal/provider/generic"
@@ -33,6 +34,7 @@ func newRegistry(now func() time.Time) registry {
 		kinds: kinds(now),
 		protocols: map[protocol.Name]any{
 			protocol.IMAP:  imap.New(),
+			protocol.POP3:  pop3.New(),
 			protocol.SMTP:  smtp.New(),
 			protocol.Graph: graph.New(),
 		},

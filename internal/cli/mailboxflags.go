@@ -32,11 +32,11 @@ func (f *mailboxFlags) add(c *cobra.Command) {
 	flags.StringVar(&f.actsAs, "acts-as", "", "whose sign-in opens it: owner, or `'delegate: ADDRESS'`")
 	flags.StringVar(&f.from, "from", "", "sender `ADDRESS`, where it is not the mailbox's own")
 	flags.BoolVar(&f.allowUnverifiable, "allow-unverifiable", false, "accept an authorisation whose identity the provider cannot prove")
-	flags.StringVar(&f.receive, "receive", "", "`PROTOCOL` by which mail is received: imap or none")
+	flags.StringVar(&f.receive, "receive", "", "`PROTOCOL` by which mail is received: imap, pop3 or none")
 	flags.StringArrayVar(&f.folders, "folder", nil, "`FOLDER` to receive from; may be repeated; default INBOX")
 	flags.StringVar(&f.mode, "mode", "", "`MODE`: push, told of new mail at once, or poll, look every so often")
 	flags.StringVar(&f.every, "every", "", "how often to look, with --mode poll: a `DURATION` such as 60s")
-	flags.StringVar(&f.afterReceive, "after-receive", "", "what happens to a received message, the `ACT`: keep, mark_seen, 'move: Folder' or delete")
+	flags.StringVar(&f.afterReceive, "after-receive", "", "what happens to a received message, the `ACT`: keep, mark_seen, 'move: Folder' or delete; with pop3 keep or delete")
 	f.receiveAt.add(c, "receive", "receiving")
 	flags.StringVar(&f.send, "send", "", "`PROTOCOL` by which mail is sent: smtp or none")
 	flags.StringVar(&f.fallback, "send-fallback", "", "`PROTOCOL` by which it is sent while that is shut: graph or none")
@@ -114,6 +114,9 @@ func (f *mailboxFlags) applyReceive(s *shell, cmd *cobra.Command, m *client.Mail
 	case changed("receive") && m.Receive == nil:
 		m.Receive = &client.Receive{Protocol: f.receive}
 	case changed("receive"):
+		if m.Receive.Protocol != f.receive && m.Receive.Mode == "push" {
+			m.Receive.Mode = "" // what follows from the other protocol
+		}
 		m.Receive.Protocol = f.receive
 	}
 	if m.Receive == nil {

@@ -19,7 +19,7 @@ func (s *shell) sandbox() *cobra.Command {
 	c := s.withJSON(&cobra.Command{
 		Use: "sandbox", Short: "Run an imitation Microsoft 365 tenant, to test against", Args: noArguments,
 		Long: `Runs an imitation Microsoft 365 tenant until it is interrupted: sign-in pages,
-token endpoint, Graph's /me, and Exchange over IMAP and SMTP, with made-up people.
+token endpoint, Graph's /me, and Exchange over IMAP, POP3 and SMTP, with made-up people.
 It needs no network and leaves nothing behind; its passwords and secrets open
 nothing else. With --files it writes the client secret and the certificate
 authority where the commands read them that connect a mailbox of it, and prints
@@ -31,7 +31,7 @@ the control API included, by which a test moves the clock or injects a fault.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			box, err := sandbox.Start(cmd.Context(), o)
 			if err != nil {
-				return wrong("cli.sandbox", "", "The sandbox cannot be started.", "See what the cause says; another address is given by --listen-http, --listen-https, --listen-imap or --listen-smtp.", err)
+				return wrong("cli.sandbox", "", "The sandbox cannot be started.", "See what the cause says; another address is given by --listen-http, --listen-https, --listen-imap, --listen-pop3 or --listen-smtp.", err)
 			}
 			d := box.Describe()
 			if folder != "" {
@@ -53,6 +53,7 @@ the control API included, by which a test moves the clock or injects a fault.`,
 	f.StringVar(&o.HTTPAddr, "listen-http", "", "`HOST:PORT` of the sign-in over HTTP; default: a free port of 127.0.0.1")
 	f.StringVar(&o.TLSAddr, "listen-https", "", "`HOST:PORT` of the sign-in over HTTPS; default: a free port of 127.0.0.1")
 	f.StringVar(&o.IMAPAddr, "listen-imap", "", "`HOST:PORT` of IMAP; default: a free port of 127.0.0.1")
+	f.StringVar(&o.POP3Addr, "listen-pop3", "", "`HOST:PORT` of POP3; default: a free port of 127.0.0.1")
 	f.StringVar(&o.SMTPAddr, "listen-smtp", "", "`HOST:PORT` of SMTP; default: a free port of 127.0.0.1")
 	f.StringVar(&folder, "files", "", "`FOLDER` to write secret.txt and ca.pem to, and print the commands that connect a mailbox with them")
 	f.StringArrayVar(&o.RedirectURIs, "redirect-uri", nil, "`URI` to register with its apps; may be repeated; default: those of a Mailgrant with its own defaults")
@@ -92,7 +93,7 @@ func sandboxCommands(d sandbox.Description, folder string) []string {
 func (s *shell) tellSandbox(d sandbox.Description, folder string) {
 	s.say("%s\n", d.Notice)
 	s.pairs(pair{"Sign-in", d.BaseURL}, pair{"Over HTTPS", d.TLSURL}, pair{"Issuer", d.Issuer}, pair{"Discovery", d.Discovery},
-		pair{"Graph", d.GraphURL}, pair{"IMAP", d.IMAP.Address() + ", TLS " + d.IMAP.TLS}, pair{"SMTP", d.SMTP.Address() + ", TLS " + d.SMTP.TLS},
+		pair{"Graph", d.GraphURL}, pair{"IMAP", d.IMAP.Address() + ", TLS " + d.IMAP.TLS}, pair{"POP3", d.POP3.Address() + ", TLS " + d.POP3.TLS}, pair{"SMTP", d.SMTP.Address() + ", TLS " + d.SMTP.TLS},
 		pair{"Control API", d.ControlURL}, pair{"Control key", d.ControlKey})
 	var rows [][]string
 	for _, u := range d.Users {

@@ -34,7 +34,16 @@ func TestMailboxes_Refusals(t *testing.T) {
 		{"its own delegate", func(m *mailbox.Mailbox) { m.ActsAs = "delegate: " + desk }, "mailbox.acts_as", "acts_as", "owner"},
 		{"profile", func(m *mailbox.Mailbox) { m.Profile = "x" }, "mailbox.profile", "profile", "no profiles"},
 		{"does nothing", func(m *mailbox.Mailbox) { m.Receive, m.Send = nil, nil }, "mailbox.does_nothing", "receive", "both"},
-		{"pop3", func(m *mailbox.Mailbox) { m.Receive.Protocol = protocol.POP3 }, "mailbox.protocol", "receive.protocol", "imap"},
+		{"graph to receive", func(m *mailbox.Mailbox) { m.Receive.Protocol = protocol.Graph }, "mailbox.protocol", "receive.protocol", "imap or pop3"},
+		{"pop3 with push", func(m *mailbox.Mailbox) { m.Receive.Protocol, m.Receive.Mode = protocol.POP3, mailbox.ModePush }, "mailbox.mode", "receive.mode", "mode: poll"},
+		{"pop3 with folders", func(m *mailbox.Mailbox) {
+			m.Receive.Protocol, m.Receive.Folders = protocol.POP3, []string{"INBOX", "Orders"}
+		}, "mailbox.folder", "receive.folders[1]", "INBOX alone"},
+		{"pop3 that marks", func(m *mailbox.Mailbox) { m.Receive.Protocol, m.AfterReceive = protocol.POP3, "mark_seen" }, "mailbox.after_receive", "after_receive", "Use keep or delete."},
+		{"pop3 that moves", func(m *mailbox.Mailbox) { m.Receive.Protocol, m.AfterReceive = protocol.POP3, "move: Done" }, "mailbox.after_receive", "after_receive", "Use keep or delete."},
+		{"pop3 on the port of another TLS mode", func(m *mailbox.Mailbox) {
+			m.Receive.Protocol, m.Receive.TLS, m.Receive.Port = protocol.POP3, protocol.TLSStart, 995
+		}, "mailbox.port", "receive.port", "port 110"},
 		{"pigeon", func(m *mailbox.Mailbox) { m.Receive.Protocol = "pigeon" }, "mailbox.protocol", "receive.protocol", "imap"},
 		{"graph", func(m *mailbox.Mailbox) { m.Send.Protocol = protocol.Graph }, "mailbox.protocol", "send.protocol", "smtp"},
 		{"fallback", func(m *mailbox.Mailbox) { m.Send.Fallback = protocol.SMTP }, "mailbox.protocol", "send.fallback", "graph"},
@@ -103,6 +112,23 @@ func TestMailboxes_DefaultsAndEndpoints(t *testing.T) {
 	}
 	if send.Host != "smtp.other.example" || send.Port != 465 || send.Setting != "send" {
 		t.Errorf("send %+v", send)
+	}
+}
+
+func TestMailboxes_POP3IsPolledUnlessSaidOtherwise(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	m := servicedesk()
+	m.Address, m.Receive, m.AfterReceive = "pop@vbcpn.example", &mailbox.Receive{Protocol: protocol.POP3}, "delete"
+	saved, _, err := b.Mailboxes.Save(b.ctx, connect.MailboxSettings{Mailbox: m}, operator)
+	if err != nil || saved.Receive.Mode != mailbox.ModePoll || saved.Receive.Every != time.Minute || saved.AfterReceive != "delete" {
+		t.Fatalf("%+v, %v", saved.Receive, err)
+	}
+	if uses := saved.Uses(); uses[0] != provider.UsePOP3 {
+		t.Errorf("uses %v", uses)
+	}
+	if receive, _, err := b.Mailboxes.Endpoints(b.ctx, saved); err != nil || receive.Port != 995 || receive.TLS != protocol.TLSImplicit || receive.Protocol != protocol.POP3 {
+		t.Errorf("%+v, %v", receive, err)
 	}
 }
 

@@ -45,6 +45,9 @@ func (s *pass) sync(ctx context.Context, folder string) error {
 	if err := s.position(ctx, folder); err != nil {
 		return err
 	}
+	if err := s.remember(ctx, folder); err != nil {
+		return err
+	}
 	if err := s.dispose(ctx, folder); err != nil {
 		return err
 	}
@@ -95,6 +98,24 @@ func (s *pass) position(ctx context.Context, folder string) error {
 	}
 	s.cursors[folder] = start
 	return nil
+}
+
+// remember tells a server without lasting numbers what was handed on.
+func (s *pass) remember(ctx context.Context, folder string) error {
+	snapshot, ok := s.reading.(protocol.Snapshot)
+	if !ok {
+		return nil
+	}
+	validity := s.selected.UIDValidity
+	handed, highest, err := s.Store.Handed(ctx, s.box.ID, folder, validity)
+	if err != nil {
+		return err
+	}
+	gone := snapshot.Remember(handed, max(highest, s.cursors[folder].UID))
+	if len(gone) == 0 {
+		return nil
+	}
+	return s.Store.Forget(ctx, s.box.ID, s.fence.Load(), folder, validity, gone)
 }
 
 // handing gathers messages for one transaction while those before them are stored:
@@ -155,7 +176,9 @@ func (h *handing) settle() error {
 	h.cursors[h.folder] = s.keep.Cursor
 	if s.keep.Owes {
 		for _, m := range s.keep.Messages {
-			h.owed[h.folder] = append(h.owed[h.folder], m.Received.UID)
+			if len(m.Received.Raw) > 0 { // what was kept without its content stays at the server
+				h.owed[h.folder] = append(h.owed[h.folder], m.Received.UID)
+			}
 		}
 	}
 	return nil

@@ -24,13 +24,20 @@ type Store interface {
 	// Cursor gives where a folder was left; the zero Cursor when never read.
 	Cursor(ctx context.Context, mailboxID, folder string) (message.Cursor, error)
 	// Keep stores messages, their events (which wake webhooks) and the cursor in one
-	// transaction, under the watch's fence ("work.fenced", Conflict). A message whose
-	// folder, UIDVALIDITY and UID are stored already is passed over without
+	// transaction, under the watch's fence ("work.fenced", Conflict), and remembers the
+	// RemoteIDs of the messages that have one. A message whose folder, UIDVALIDITY and UID are stored already is passed over without
 	// event. It gives how many were new.
 	Keep(ctx context.Context, k Keep) (int, error)
 	// Owed gives the UIDs of a folder, in order, with which after_receive is still to be
 	// done: of batches kept with Owes since the last Disposed.
 	Owed(ctx context.Context, mailboxID, folder string) ([]uint32, error)
+	// Handed gives what a server without lasting numbers needs to be told (see
+	// protocol.Snapshot): the UIDs of the messages kept with a RemoteID and not
+	// forgotten, by RemoteID, and the highest UID ever used under this UIDVALIDITY.
+	Handed(ctx context.Context, mailboxID, folder string, uidValidity uint32) (handed map[string]uint32, highest uint32, err error)
+	// Forget drops RemoteIDs that the server has no more, under the fence. The
+	// messages stay.
+	Forget(ctx context.Context, mailboxID string, fence int64, folder string, uidValidity uint32, remoteIDs []string) error
 	// ResetFolder starts a folder over under a new UIDVALIDITY, with its event, under
 	// the fence. With Known, messages whose Message-ID and size hash is stored
 	// are recognised by Keep and not handed on again.

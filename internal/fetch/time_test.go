@@ -81,6 +81,12 @@ func (s *shelf) ResetFolder(_ context.Context, _ string, _ int64, _ string, c me
 
 func (s *shelf) Owed(context.Context, string, string) ([]uint32, error) { return nil, nil }
 
+func (s *shelf) Handed(context.Context, string, string, uint32) (map[string]uint32, uint32, error) {
+	return nil, 0, nil
+}
+
+func (s *shelf) Forget(context.Context, string, int64, string, uint32, []string) error { return nil }
+
 func (s *shelf) Purge(context.Context, time.Time, int) (int, error) { return 0, nil }
 
 func (s *shelf) StopReceiving(_ context.Context, _ string, _ int64, o mailbox.Outage, e event.Event) error {

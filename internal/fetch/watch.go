@@ -144,7 +144,8 @@ func (w *watch) backoff(f *fault.Error) time.Duration {
 }
 
 // session opens a connection and follows the folders until something fails, or,
-// where long pauses between polls are wished, for one pass. It gives the pause
+// where long pauses between polls are wished or the server shows a mailbox once for
+// each connection, for one pass. It gives the pause
 // before the next.
 func (w *watch) session(ctx context.Context) (time.Duration, error) {
 	var r protocol.Reading
@@ -167,9 +168,10 @@ func (w *watch) session(ctx context.Context) (time.Duration, error) {
 			}
 		}
 		w.well(ctx)
-		if w.box.Receive.Mode == mailbox.ModePoll {
+		_, snapshot := r.(protocol.Snapshot)
+		if w.box.Receive.Mode == mailbox.ModePoll || snapshot {
 			every := max(w.box.Receive.Every, 10*time.Second)
-			if every > w.Round {
+			if every > w.Round || snapshot {
 				return every, nil
 			}
 			if !w.sleep(ctx, every) {

@@ -128,7 +128,7 @@ func (c *Conn) Greeting(name string, ok func(line string) bool) (string, error) 
 	return line, f
 }
 
-const portHint = "Usual are 993 for IMAP and 465 for submission with implicit TLS, 143 and 587 with STARTTLS."
+const portHint = "Usual are 993 for IMAP, 995 for POP3 and 465 for submission with implicit TLS, 143, 110 and 587 with STARTTLS."
 
 // foreign names the protocol that a greeting seems to be of.
 func foreign(line string) string {

@@ -1,5 +1,5 @@
 // Package protocol is the contract of a mail protocol: what a member (imap,
-// smtp, later pop3 and graph) offers to the flows that draw on it.
+// pop3, smtp, graph) offers to the flows that draw on it.
 //
 // A protocol knows nothing of providers. What differs between servers meets it
 // as data, in Endpoint. Every call takes a context, and a cancelled context
@@ -126,6 +126,20 @@ type Reading interface {
 	Dispose(ctx context.Context, uids []uint32, what Disposal) error
 	// Close ends the connection; it may be called more than once.
 	Close() error
+}
+
+// Snapshot is a Reading whose server shows the mailbox as it was at sign-in, keeps
+// others out meanwhile, and names its messages without numbering them for good
+// (POP3, RFC 1939). It is closed after each look, and its UIDs are given by the
+// member and kept by the caller: a message goes on under the UID of its
+// Received.RemoteID for as long as it is told of.
+type Snapshot interface {
+	Reading
+	// Remember tells, after Select and before any Since, which messages were handed
+	// on from this folder, by RemoteID, with their UIDs, and the highest UID that
+	// was ever used in it. Others get UIDs above all these. It gives the RemoteIDs
+	// that the server has no more, which need not be told again.
+	Remember(handed map[string]uint32, above uint32) (gone []string)
 }
 
 // Disposal is what happens at the server to a message that was handed on.

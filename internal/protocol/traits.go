@@ -33,6 +33,10 @@ var table = []struct {
 		Title: "IMAP", Receives: true, Implicit: 993, StartTLS: 143, TLS: TLSImplicit, Services: [2]string{"imaps", "imap"},
 		Folders: true, Push: true, AfterReceive: []string{DisposeKeep, DisposeMarkSeen, DisposeMove, DisposeDelete},
 	}},
+	{POP3, Traits{
+		Title: "POP3", Receives: true, Implicit: 995, StartTLS: 110, TLS: TLSImplicit, Services: [2]string{"pop3s", "pop3"},
+		AfterReceive: []string{DisposeKeep, DisposeDelete},
+	}},
 	{SMTP, Traits{Title: "SMTP", Sends: true, Implicit: 465, StartTLS: 587, TLS: TLSStart, Services: [2]string{"submissions", "submission"}}},
 	{Graph, Traits{Title: "Graph"}},
 }

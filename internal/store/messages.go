@@ -29,6 +29,9 @@ func (s *Store) Keep(ctx context.Context, k fetch.Keep) (int, error) {
 		if err := t.putMessages(written, fresh); err != nil {
 			return err
 		}
+		if err := t.putHanded(k); err != nil {
+			return err
+		}
 		kept = len(fresh)
 		events := make([]event.Event, len(fresh))
 		for i, n := range fresh {

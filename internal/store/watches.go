@@ -96,12 +96,12 @@ func (t *tx) putCursor(mailboxID, folder string, c message.Cursor, owedFrom uint
 	return err
 }
 
-// Owed implements fetch.Store.
+// Owed implements fetch.Store. What was kept without its content stays at the server.
 func (s *Store) Owed(ctx context.Context, mailboxID, folder string) ([]uint32, error) {
 	var uids []uint32
 	err := s.rows(ctx, `
 		SELECT m.uid FROM folders f
-		JOIN messages m ON m.mailbox_id = f.mailbox_id AND m.folder = f.folder AND m.uid_validity = f.uid_validity AND m.uid >= f.owed_from
+		JOIN messages m ON m.mailbox_id = f.mailbox_id AND m.folder = f.folder AND m.uid_validity = f.uid_validity AND m.uid >= f.owed_from AND m.size > 0
 		WHERE f.mailbox_id = $1 AND f.folder = $2 AND f.owed_from > 0 ORDER BY m.uid`, []any{mailboxID, folder}, func(row scanner) error {
 		var uid uint32
 		err := row.Scan(&uid)
@@ -122,6 +122,9 @@ func (t *tx) oweNothing(mailboxID, folder string) error {
 func (s *Store) ResetFolder(ctx context.Context, mailboxID string, fence int64, folder string, c message.Cursor, e event.Event) error {
 	return s.change(ctx, "start the folder over", func(t *tx) error {
 		if err := t.lockWatch(mailboxID, fence); err != nil {
+			return err
+		}
+		if err := t.forgetOthers(mailboxID, folder, c.UIDValidity); err != nil {
 			return err
 		}
 		// What was owed is owed again when the messages are recognised.

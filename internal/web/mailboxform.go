@@ -67,7 +67,7 @@ func tlsWords(m protocol.TLSMode) string {
 func (v mailboxFormView) fields() []string {
 	names := []string{
 		"address", "does", "from", "acts_as", "after_receive",
-		"receive.host", "receive.port", "receive.tls", "receive.user", "receive.ca_file", "receive.folders", "receive.mode", "receive.every",
+		"receive.protocol", "receive.host", "receive.port", "receive.tls", "receive.user", "receive.ca_file", "receive.folders", "receive.mode", "receive.every",
 		"send.host", "send.port", "send.tls", "send.user", "send.ca_file",
 	}
 	if v.choosesProvider() {
@@ -163,7 +163,7 @@ func (p *Pages) fillMailboxForm(r *http.Request, v *mailboxFormView) error {
 		e := kind.Mail(record, n)
 		return serverView{e.Host, e.Port, string(e.TLS)}
 	}
-	v.Title, v.Receive, v.Send = kind.Traits().Title, at(protocol.IMAP), at(protocol.SMTP)
+	v.Title, v.Receive, v.Send = kind.Traits().Title, at(v.Form.receiver()), at(protocol.Senders()[0])
 	v.ByGraph = kind.Mail(record, protocol.Graph).Host != ""
 	return nil
 }
@@ -197,6 +197,21 @@ func (p *Pages) publishedServers(r *http.Request, v *mailboxFormView) {
 	}
 }
 
+// receiver is the protocol that was chosen for receiving; the preferred one where
+// nothing was.
+func (f form) receiver() protocol.Name {
+	if name := f.value("receive.protocol"); name != "" {
+		return protocol.Name(name)
+	}
+	return protocol.Receivers()[0]
+}
+
+// byAnother reports whether another protocol than the preferred one is chosen for
+// receiving, or a wrong one, so that the choice is not left folded away.
+func (v mailboxFormView) byAnother() bool {
+	return v.Form.receiver() != protocol.Receivers()[0] || v.Form.wrong("receive.protocol")
+}
+
 // settings reads the form as a mailbox.
 func (f form) mailboxSettings() (mailbox.Mailbox, error) {
 	var mistakes error
@@ -221,8 +236,8 @@ func (f form) mailboxSettings() (mailbox.Mailbox, error) {
 		return s
 	}
 	if f.checked("does", "receive") {
-		m.Receive = &mailbox.Receive{Protocol: protocol.IMAP, Folders: f.rows("receive.folders"), Mode: f.value("receive.mode"), Server: server("receive.")}
-		if text := f.value("receive.every"); text != "" && m.Receive.Mode == mailbox.ModePoll {
+		m.Receive = &mailbox.Receive{Protocol: f.receiver(), Folders: f.rows("receive.folders"), Mode: f.value("receive.mode"), Server: server("receive.")}
+		if text := f.value("receive.every"); text != "" && m.Receive.Mode != mailbox.ModePush {
 			d, err := time.ParseDuration(text)
 			if err != nil {
 				mistakes = fault.Join(mistakes, wrongField("receive.every", "“"+fault.Shorten(text, 20)+"” is not a duration.", "Write it as 60s or 5m."))
@@ -269,6 +284,7 @@ func mailboxValues(m mailbox.Mailbox) url.Values {
 	if r := m.Receive; r != nil {
 		v.Add("does", "receive")
 		server("receive.", r.Server)
+		v.Set("receive.protocol", string(r.Protocol))
 		v.Set("receive.folders", strings.Join(r.Folders, "\n"))
 		v.Set("receive.mode", r.Mode)
 		if r.Every > 0 {
@@ -294,7 +310,7 @@ func placed(err error) error {
 	for _, f := range fault.All(err) {
 		moved := *f
 		switch f.Field {
-		case "receive", "send", "receive.protocol", "send.protocol":
+		case "receive", "send", "send.protocol":
 			moved.Field = "does"
 		}
 		out = fault.Join(out, &moved)

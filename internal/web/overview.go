@@ -223,7 +223,7 @@ func stepsOf(s diagnose.FirstSteps, rows []listRow) []stepView {
 		box = mailboxPath(rows[0].Address)
 	}
 	steps := []stepView{
-		{Title: "Protocols", Text: "IMAP to receive and SMTP to send, with OAuth, are built in.", Done: true},
+		{Title: "Protocols", Text: "IMAP and POP3 to receive and SMTP to send, with OAuth, are built in.", Done: true},
 		{Title: "Register the app", Text: "At the provider, with the redirect URI and the permissions that the next page names.", Done: s.Provider, URL: "/new/provider", Button: "See what to register"},
 		{Title: "Add the provider", Text: "Its tenant or issuer, the client ID and the client secret.", Done: s.Provider, URL: "/new/provider", Button: "Add the provider"},
 		{Title: "Add the mailbox", Text: "Its address, and what it does: receive, send, or both.", Done: s.Mailbox, URL: "/new/mailbox", Button: "Add a mailbox"},

@@ -19,8 +19,9 @@ type Mailbox struct {
 	// FullAccess and SendAs name further users (by user name) or apps (by client id) who may open it, or send in its name.
 	FullAccess []string `json:"full_access,omitempty"`
 	SendAs     []string `json:"send_as,omitempty"`
-	// IMAPOff and SMTPAuthOff are the mailbox's service switches.
+	// IMAPOff, POPOff and SMTPAuthOff are the mailbox's service switches.
 	IMAPOff     bool `json:"imap_off,omitempty"`
+	POPOff      bool `json:"pop_off,omitempty"`
 	SMTPAuthOff bool `json:"smtp_auth_off,omitempty"`
 }
 

@@ -14,6 +14,7 @@ type permission struct {
 
 var (
 	imapPermission = permission{scope: "IMAP.AccessAsUser.All", role: "IMAP.AccessAsApp"}
+	pop3Permission = permission{scope: "POP.AccessAsUser.All", role: "POP.AccessAsApp"}
 	smtpPermission = permission{scope: "SMTP.Send", role: "SMTP.SendAsApp"}
 )
 

@@ -58,6 +58,8 @@ type Mailbox struct {
 	Address string
 	// IMAPEnabled is Set-CASMailbox -ImapEnabled.
 	IMAPEnabled bool
+	// POPEnabled is Set-CASMailbox -PopEnabled.
+	POPEnabled bool
 	// SubmissionAuth is the outcome of SmtpClientAuthenticationDisabled of
 	// mailbox and tenant.
 	SubmissionAuth SubmissionAuth
@@ -96,6 +98,19 @@ const (
 	FaultIMAPIdleSilent FaultPoint = "imap.idle.silent"
 	// FaultIMAPCut closes the connection when a command arrives, unanswered.
 	FaultIMAPCut FaultPoint = "imap.cut"
+	// FaultPOP3Auth refuses AUTH:
+	// "-ERR Authentication failure: unknown user name or bad password.".
+	FaultPOP3Auth FaultPoint = "pop3.auth"
+	// FaultPOP3Open refuses any command in an open mailbox:
+	// "-ERR Server Unavailable. 15".
+	FaultPOP3Open FaultPoint = "pop3.open"
+	// FaultPOP3Retrieve refuses RETR and TOP: "-ERR Message corrupted".
+	FaultPOP3Retrieve FaultPoint = "pop3.retrieve"
+	// FaultPOP3Cut closes the connection when a command arrives, unanswered.
+	FaultPOP3Cut FaultPoint = "pop3.cut"
+	// FaultPOP3Quit closes the connection instead of answering QUIT; nothing is
+	// deleted.
+	FaultPOP3Quit FaultPoint = "pop3.quit"
 	// FaultSMTPAuth refuses AUTH: "535 5.7.3 Authentication unsuccessful".
 	FaultSMTPAuth FaultPoint = "smtp.auth"
 	// FaultSMTPMail refuses MAIL: "451 4.7.0 Temporary server error. Please
@@ -116,6 +131,7 @@ const (
 func FaultPoints() []FaultPoint {
 	return []FaultPoint{
 		FaultIMAPAuth, FaultIMAPSelect, FaultIMAPThrottled, FaultIMAPIdleSilent, FaultIMAPCut,
+		FaultPOP3Auth, FaultPOP3Open, FaultPOP3Retrieve, FaultPOP3Cut, FaultPOP3Quit,
 		FaultSMTPAuth, FaultSMTPMail, FaultSMTPThrottled, FaultSMTPDataTemporary, FaultSMTPDataBeforeReply,
 	}
 }
@@ -125,8 +141,8 @@ type Fault struct {
 	// Active says that the fault happens now.
 	Active bool
 	// Reply, if set, is sent in place of the default text: for IMAP all that
-	// follows the tag ("NO Server Unavailable. 15"), for SMTP the whole reply
-	// line ("451 4.7.0 Temporary server error").
+	// follows the tag ("NO Server Unavailable. 15"), for POP3 and SMTP the whole
+	// reply line ("451 4.7.0 Temporary server error").
 	Reply string
 }
 
@@ -134,7 +150,7 @@ type Fault struct {
 // Neither access tokens nor passwords nor message bodies are in it.
 type Call struct {
 	At       time.Time
-	Protocol string // "imap" or "smtp"
+	Protocol string // "imap", "pop3" or "smtp"
 	Mailbox  string // primary address once known, else what the client asked for
 	UPN      string // principal name once signed in
 	Command  string // "AUTHENTICATE XOAUTH2", "UID FETCH 1:* (FLAGS)", "MAIL FROM:<a@b>"

@@ -20,6 +20,9 @@ type Options struct {
 	// IMAPListener accepts plain TCP; TLS is spoken from the first byte, as
 	// on port 993. May be nil: then there is no IMAP.
 	IMAPListener net.Listener
+	// POP3Listener accepts plain TCP; TLS is spoken from the first byte, as on
+	// port 995. May be nil: then there is no POP3.
+	POP3Listener net.Listener
 	// SMTPListener accepts plain TCP; TLS starts with STARTTLS, as on port
 	// 587. May be nil: then there is no submission.
 	SMTPListener net.Listener
@@ -102,13 +105,13 @@ func New(dir Directory, opts Options) *Exchange {
 	return x
 }
 
-// Run serves both listeners until ctx ends, Close is called or a listener
+// Run serves its listeners until ctx ends, Close is called or a listener
 // breaks. It closes the listeners and every connection and returns when all of
 // them have drained: nil after ctx or Close, else what broke. It can be called
 // once.
 func (x *Exchange) Run(ctx context.Context) error {
 	if x.opts.TLS == nil {
-		return errors.New("exchange: Options.TLS is missing: both protocols need a certificate")
+		return errors.New("exchange: Options.TLS is missing: all protocols need a certificate")
 	}
 	x.mu.Lock()
 	if x.running {
@@ -119,7 +122,7 @@ func (x *Exchange) Run(ctx context.Context) error {
 	x.mu.Unlock()
 	defer close(x.done)
 
-	broke := make(chan error, 2)
+	broke := make(chan error, 3)
 	var serving sync.WaitGroup
 	serve := func(name string, ln net.Listener, wrap func(*link) net.Conn, serve func(net.Listener) error) {
 		if ln == nil {
@@ -132,6 +135,7 @@ func (x *Exchange) Run(ctx context.Context) error {
 		})
 	}
 	serve("imap", x.opts.IMAPListener, x.imapWire, x.imap.Serve)
+	serve("pop3", x.opts.POP3Listener, pop3WireOf, x.servePOP3)
 	serve("smtp", x.opts.SMTPListener, x.smtpWire, x.smtp.Serve)
 
 	var err error
@@ -175,7 +179,7 @@ func (x *Exchange) shut() {
 		links = append(links, l)
 	}
 	x.mu.Unlock()
-	for _, ln := range []net.Listener{x.opts.IMAPListener, x.opts.SMTPListener} {
+	for _, ln := range []net.Listener{x.opts.IMAPListener, x.opts.POP3Listener, x.opts.SMTPListener} {
 		if ln != nil {
 			_ = ln.Close() // closed already is as good
 		}
@@ -232,7 +236,7 @@ func (x *Exchange) ResetUIDValidity(address, folder string) (uint32, error) {
 	return validity, nil
 }
 
-// CutConnections closes all IMAP and SMTP connections of the mailbox that has
+// CutConnections closes all IMAP, POP3 and SMTP connections of the mailbox that has
 // this address, without a word, and says how many there were.
 func (x *Exchange) CutConnections(address string) int {
 	if box, ok := x.dir.Mailbox(address); ok {
@@ -242,7 +246,7 @@ func (x *Exchange) CutConnections(address string) int {
 }
 
 // Connections are the live connections that have signed in to a mailbox.
-type Connections struct{ IMAP, SMTP int }
+type Connections struct{ IMAP, POP3, SMTP int }
 
 // Connections counts the live connections of the mailbox that has this
 // address.
@@ -258,6 +262,8 @@ func (x *Exchange) Connections(address string) Connections {
 		case !strings.EqualFold(l.mailbox, address):
 		case l.protocol == "imap":
 			n.IMAP++
+		case l.protocol == "pop3":
+			n.POP3++
 		default:
 			n.SMTP++
 		}

@@ -59,12 +59,12 @@ func newTenant() *tenant {
 	}
 	d.changed = sync.NewCond(&d.mu)
 	for _, address := range []string{adele, nestor, desk} {
-		d.mailboxes[address] = exchange.Mailbox{Address: address, IMAPEnabled: true, Licensed: true}
+		d.mailboxes[address] = exchange.Mailbox{Address: address, IMAPEnabled: true, POPEnabled: true, Licensed: true}
 	}
 	for _, upn := range []string{adele, nestor} {
 		d.principal["access-token-of-"+upn] = exchange.Principal{
 			TenantID: "t", ObjectID: "o-" + upn, UPN: upn, AppID: "app", Audience: imapAud,
-			Scopes: []string{"IMAP.AccessAsUser.All", "SMTP.Send"}, Expires: d.now.Add(time.Hour),
+			Scopes: []string{"IMAP.AccessAsUser.All", "POP.AccessAsUser.All", "SMTP.Send"}, Expires: d.now.Add(time.Hour),
 		}
 	}
 	return d
@@ -157,9 +157,9 @@ func (d *tenant) await(t *testing.T, n int, like func(exchange.Call) bool) excha
 // running is an Exchange at work for a test.
 type running struct {
 	*exchange.Exchange
-	dir        *tenant
-	imap, smtp string
-	trust      *x509.CertPool
+	dir              *tenant
+	imap, pop3, smtp string
+	trust            *x509.CertPool
 }
 
 func start(t *testing.T) *running {
@@ -173,9 +173,9 @@ func start(t *testing.T) *running {
 		}
 		return ln
 	}
-	imap, submission := listen(), listen()
+	imap, pop3, submission := listen(), listen(), listen()
 	x := exchange.New(dir, exchange.Options{
-		IMAPListener: imap, SMTPListener: submission, Hostname: "mail.contoso.test",
+		IMAPListener: imap, POP3Listener: pop3, SMTPListener: submission, Hostname: "mail.contoso.test",
 		TLS: &tls.Config{Certificates: []tls.Certificate{certificate}},
 	})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -192,7 +192,7 @@ func start(t *testing.T) *running {
 			t.Error("Run did not drain")
 		}
 	})
-	return &running{Exchange: x, dir: dir, imap: imap.Addr().String(), smtp: submission.Addr().String(), trust: trust}
+	return &running{Exchange: x, dir: dir, imap: imap.Addr().String(), pop3: pop3.Addr().String(), smtp: submission.Addr().String(), trust: trust}
 }
 
 func certify(t *testing.T) (tls.Certificate, *x509.CertPool) {

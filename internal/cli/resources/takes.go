@@ -61,16 +61,16 @@ func Keys() []Key {
 		{"mailboxes.from", "the address of the sender, where it is not the mailbox's own"},
 		{"mailboxes.allow_unverifiable", "true, to accept an authorisation whose identity the provider cannot prove, or false"},
 		{"mailboxes.receive", "a group that says how mail is received, such as {protocol: imap}"},
-		{"mailboxes.receive.protocol", "imap"},
-		{"mailboxes.receive.folders", "a list of folders, such as [INBOX]"},
-		{"mailboxes.receive.mode", "push, or poll with every"},
+		{"mailboxes.receive.protocol", "imap or pop3"},
+		{"mailboxes.receive.folders", "a list of folders, such as [INBOX], which is all that pop3 can read"},
+		{"mailboxes.receive.mode", "push, or poll with every; left out, push with imap and poll with pop3"},
 		{"mailboxes.receive.every", "a duration such as 60s or 5m, with mode: poll"},
 	}, server("receive"), []Key{
 		{"mailboxes.send", "a group that says how mail is sent, such as {protocol: smtp}"},
 		{"mailboxes.send.protocol", "smtp"},
 		{"mailboxes.send.fallback", "the way to send while the first one is shut: graph"},
 	}, server("send"), []Key{
-		{"mailboxes.after_receive", `keep, mark_seen, "move: Folder" or delete`},
+		{"mailboxes.after_receive", `keep, mark_seen, "move: Folder" or delete; with pop3, keep or delete`},
 
 		{"webhooks", "a list of webhooks, one dash before each"},
 		{"webhooks.name", "a name of small letters, digits, dots and dashes, such as desk"},

@@ -29,6 +29,7 @@ const Patience = time.Minute
 // Bench is a running mail system for one test.
 type Bench struct {
 	Receive, Submit protocol.Endpoint
+	ByPOP3          protocol.Endpoint // of the same mailboxes
 	// Deliver puts a message into the INBOX of an address.
 	Deliver func(t testing.TB, address, raw string)
 }

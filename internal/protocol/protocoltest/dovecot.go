@@ -34,6 +34,7 @@ func StartDebian(t *testing.T, submit bool) *Debian {
 	d := &Debian{Dovecot: testbed.StartDovecot(t, testbed.DovecotOptions{IntrospectionURL: introspection.URL})}
 	d.Bench = Bench{
 		Receive: protocol.Endpoint{Protocol: protocol.IMAP, Host: "localhost", Port: d.Dovecot.IMAPS, TLS: protocol.TLSImplicit, CAPEM: d.Dovecot.CA.PEM, Resource: "mail", Setting: "receive"},
+		ByPOP3:  protocol.Endpoint{Protocol: protocol.POP3, Host: "localhost", Port: d.Dovecot.POP3S, TLS: protocol.TLSImplicit, CAPEM: d.Dovecot.CA.PEM, Resource: "mail", Setting: "receive"},
 		Deliver: d.Dovecot.Deliver,
 	}
 	if submit {

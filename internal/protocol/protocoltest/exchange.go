@@ -50,11 +50,11 @@ func StartExchange(t testing.TB) *Exchange {
 		access: map[string]bool{Adele + " " + Desk: true}, boxes: map[string]exchange.Mailbox{}, known: map[string]bool{},
 	}
 	for _, a := range []string{Adele, Desk} {
-		dir.boxes[a] = exchange.Mailbox{Address: a, IMAPEnabled: true, Licensed: true}
+		dir.boxes[a] = exchange.Mailbox{Address: a, IMAPEnabled: true, POPEnabled: true, Licensed: true}
 		dir.known[AccessToken(a)] = true
 	}
-	in, out := listen(t), listen(t)
-	x := exchange.New(dir, exchange.Options{IMAPListener: in, SMTPListener: out, TLS: &tls.Config{Certificates: []tls.Certificate{pair}}})
+	in, pop, out := listen(t), listen(t), listen(t)
+	x := exchange.New(dir, exchange.Options{IMAPListener: in, POP3Listener: pop, SMTPListener: out, TLS: &tls.Config{Certificates: []tls.Certificate{pair}}})
 	ended := make(chan error, 1)
 	go func() { ended <- x.Run(context.Background()) }()
 	t.Cleanup(func() {
@@ -66,6 +66,7 @@ func StartExchange(t testing.TB) *Exchange {
 	e := &Exchange{Exchange: x, Tenant: dir}
 	e.Bench = Bench{
 		Receive: protocol.Endpoint{Protocol: protocol.IMAP, Host: "localhost", Port: port(in), TLS: protocol.TLSImplicit, CAPEM: ca.PEM, Resource: "mail", Setting: "receive"},
+		ByPOP3:  protocol.Endpoint{Protocol: protocol.POP3, Host: "localhost", Port: port(pop), TLS: protocol.TLSImplicit, CAPEM: ca.PEM, Resource: "mail", Setting: "receive"},
 		Submit:  protocol.Endpoint{Protocol: protocol.SMTP, Host: "localhost", Port: port(out), TLS: protocol.TLSStart, CAPEM: ca.PEM, Resource: "mail", Setting: "send"},
 		Deliver: func(t testing.TB, address, raw string) {
 			if _, err := x.Deliver(address, []byte(raw)); err != nil {
@@ -147,7 +148,7 @@ func (d *Tenant) CheckAccessToken(raw string) (exchange.Principal, error) {
 	}
 	return exchange.Principal{
 		TenantID: "t", ObjectID: name, UPN: name, AppID: "app", Audience: "https://outlook.office.com",
-		Scopes: []string{"IMAP.AccessAsUser.All", "SMTP.Send"}, Expires: d.expires,
+		Scopes: []string{"IMAP.AccessAsUser.All", "POP.AccessAsUser.All", "SMTP.Send"}, Expires: d.expires,
 	}, nil
 }
 

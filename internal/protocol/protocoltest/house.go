@@ -171,8 +171,11 @@ type preset struct {
 func (p preset) Traits() provider.Traits { return p.house.Traits }
 
 func (p preset) Mail(_ provider.Record, name protocol.Name) protocol.Endpoint {
-	if name == protocol.SMTP {
+	switch name {
+	case protocol.SMTP:
 		return p.house.bench.Submit
+	case protocol.POP3:
+		return p.house.bench.ByPOP3
 	}
 	return p.house.bench.Receive
 }

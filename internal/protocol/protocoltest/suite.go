@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -88,7 +89,8 @@ func TestReader(t *testing.T, b Bench, reader protocol.Reader) {
 			t.Fatalf("got %v", err)
 		}
 	})
-	disposals(t, open)
+	by := protocol.TraitsOf(b.Receive.Protocol)
+	disposals(t, by, open)
 	t.Run("a folder that is not there is named with its setting", func(t *testing.T) {
 		r, _ := open(t, "INBOX")
 		_, err := r.Select(Context(t), "Nowhere")
@@ -113,13 +115,30 @@ func flagsOf(t *testing.T, r protocol.Reading) (flags []string) {
 }
 
 // disposals are what follows a hand-over.
-func disposals(t *testing.T, open func(*testing.T, string) (protocol.Reading, protocol.FolderStatus)) {
+func disposals(t *testing.T, by protocol.Traits, open func(*testing.T, string) (protocol.Reading, protocol.FolderStatus)) {
 	first := func(t *testing.T, r protocol.Reading) uint32 {
 		t.Helper()
 		_, uid := Read(Context(t), t, r, 0, 1)
 		return uid
 	}
+	for _, what := range []protocol.Disposal{{Act: protocol.DisposeMarkSeen}, {Act: protocol.DisposeMove, Target: "Processed"}, {Act: "burn"}} {
+		if by.May(what.Act) {
+			continue
+		}
+		t.Run(what.Act+" is refused and changes nothing", func(t *testing.T) {
+			r, before := open(t, "INBOX")
+			if err := r.Dispose(Context(t), []uint32{first(t, r)}, what); fault.KindOf(err) != fault.Invalid || fault.Of(err).Field != "after_receive" {
+				t.Fatalf("got %v", err)
+			}
+			if _, after := open(t, "INBOX"); after.Messages != before.Messages {
+				t.Fatalf("%d messages of %d", after.Messages, before.Messages)
+			}
+		})
+	}
 	t.Run("mark_seen marks", func(t *testing.T) {
+		if !by.May(protocol.DisposeMarkSeen) {
+			t.Skip("the protocol has no flags")
+		}
 		r, _ := open(t, "INBOX")
 		if err := r.Dispose(Context(t), []uint32{first(t, r)}, protocol.Disposal{Act: protocol.DisposeMarkSeen}); err != nil {
 			t.Fatal(err)
@@ -129,6 +148,9 @@ func disposals(t *testing.T, open func(*testing.T, string) (protocol.Reading, pr
 		}
 	})
 	t.Run("move moves, making the folder", func(t *testing.T) {
+		if !by.May(protocol.DisposeMove) {
+			t.Skip("the protocol has no folders")
+		}
 		r, before := open(t, "INBOX")
 		uid := first(t, r)
 		if err := r.Dispose(Context(t), []uint32{uid}, protocol.Disposal{Act: protocol.DisposeMove, Target: "Processed"}); err != nil {
@@ -152,6 +174,86 @@ func disposals(t *testing.T, open func(*testing.T, string) (protocol.Reading, pr
 			t.Fatalf("%d messages of %d", after.Messages, before.Messages)
 		}
 	})
+	t.Run("what is left can be read after a delete", func(t *testing.T) {
+		r, _ := open(t, "INBOX")
+		uid := first(t, r)
+		rest, _ := Read(Context(t), t, r, uid, 100)
+		if err := r.Dispose(Context(t), []uint32{uid}, protocol.Disposal{Act: protocol.DisposeDelete}); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Dispose(Context(t), []uint32{uid}, protocol.Disposal{Act: protocol.DisposeDelete}); err != nil {
+			t.Fatalf("again: %v", err)
+		}
+		if left, _ := Read(Context(t), t, r, 0, 100); len(rest) == 0 || !slices.Equal(left, rest) {
+			t.Fatalf("%q is left, want %q", left, rest)
+		}
+	})
+}
+
+// TestSnapshot holds a protocol.Snapshot to its contract, at a mailbox that only
+// this test uses.
+func TestSnapshot(t *testing.T, b Bench, reader protocol.Reader) {
+	for i := range 4 {
+		b.Deliver(t, Desk, Letter(Desk, fmt.Sprintf("s%d", i)))
+	}
+	handed := map[string]uint32{}
+	look := func(above uint32, gone ...string) (protocol.Snapshot, uint32) {
+		t.Helper()
+		r, err := reader.OpenReader(Context(t), b.Receive, Owner(Desk))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = r.Close() })
+		status, err := r.Select(Context(t), "INBOX")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, ok := r.(protocol.Snapshot)
+		if !ok {
+			t.Fatal("it is no Snapshot")
+		}
+		if got := s.Remember(handed, above); !slices.Equal(got, gone) {
+			t.Fatalf("gone are %q, want %q", got, gone)
+		}
+		return s, status.UIDValidity
+	}
+	take := func(s protocol.Snapshot, above uint32, limit int, want map[string]uint32) {
+		t.Helper()
+		got := map[string]uint32{}
+		if err := s.Since(Context(t), above, limit, func(m message.Received) error {
+			if m.RemoteID == "" {
+				t.Error("a message without a name")
+			}
+			got[message.Parse(m.Raw).Subject], handed[m.RemoteID] = m.UID, m.UID
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if !maps.Equal(got, want) {
+			t.Fatalf("got %v, want %v", got, want)
+		}
+	}
+	s, first := look(10)
+	take(s, 10, 2, map[string]uint32{"s0": 11, "s1": 12})
+	_ = s.Close()
+	s, second := look(12)
+	if first != second {
+		t.Errorf("UIDVALIDITY %d and then %d", first, second)
+	}
+	if err := s.Dispose(Context(t), []uint32{11}, protocol.Disposal{Act: protocol.DisposeDelete}); err != nil {
+		t.Fatal(err)
+	}
+	take(s, 12, 1, map[string]uint32{"s2": 13})
+	_ = s.Close()
+	var name string
+	for n, uid := range handed {
+		if uid == 11 {
+			name = n
+		}
+	}
+	s, _ = look(13, name)
+	take(s, 13, 100, map[string]uint32{"s3": 14})
+	take(s, 14, 100, map[string]uint32{})
 }
 
 // TestSender holds a Sender to its contract.

@@ -208,6 +208,18 @@ func messages(t *testing.T, open func(*testing.T) *store.Store) {
 		wantFault(t, w.Disposed(w.ctx, done), "work.fenced", fault.Conflict)
 		owed(1, 2)
 	})
+	t.Run("what was kept without its content is owed nothing", func(t *testing.T) {
+		w := newWorld(t, open)
+		m := w.granted("desk@example.org")
+		k := w.batch(w.watch(m), "1", "too large", "3")
+		k.Messages[1].Received.Raw, k.Owes = nil, true
+		_, err := w.Keep(w.ctx, k)
+		must(t, err)
+		if got, err := w.Owed(w.ctx, m.ID, "INBOX"); err != nil || !slices.Equal(got, []uint32{1, 3}) {
+			t.Errorf("%v are owed (%v)", got, err)
+		}
+	})
+	t.Run("names are remembered while the server has them", func(t *testing.T) { names(t, open) })
 	t.Run("a folder that is numbered anew doubles none", func(t *testing.T) {
 		w := newWorld(t, open)
 		m := w.granted("desk@example.org")
