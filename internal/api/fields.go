@@ -178,6 +178,7 @@ func resourceFields() map[string]field {
 		"Hour.refresh_failed":               {"Renewals that failed.", 0},
 		"Matter.kind":                       {"What sort of matter it is.", nil},
 		"Matter.provider":                   {"The provider that it is about.", nil},
+		"Matter.app":                        {"The app that it is about.", nil},
 		"Matter.webhook":                    {"The webhook that it is about.", nil},
 		"Matter.title":                      {"What needs attention.", nil},
 		"Matter.ended":                      {"Until has passed.", nil},

@@ -216,6 +216,19 @@ func TestAuthorizationURL(t *testing.T) {
 	}
 }
 
+func TestVerify_WithoutAClientSecret(t *testing.T) {
+	t.Parallel()
+	for code, id := range map[string]string{"invalid_grant": "", "invalid_client": "oauth.invalid_client"} {
+		h := startHouse(t)
+		h.reg.ClientSecrets = nil
+		h.OnToken(func(url.Values, *http.Request) (int, any) { return 400, map[string]any{"error": code} })
+		err := h.kind.Verify(t.Context(), h.reg)
+		if id == "" && err != nil || id != "" && (!fault.Has(err, id) || !strings.Contains(err.Error(), "No client secret is set")) {
+			t.Errorf("%s: %v", code, err)
+		}
+	}
+}
+
 func TestRetryPrompt(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
