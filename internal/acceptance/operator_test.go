@@ -204,7 +204,7 @@ func mailboxPages(t *testing.T, chromium *testbed.Browser) {
 		v.t = t
 		v.open(s.mailboxPage(desk.Address))
 		v.heading(desk.Address)
-		v.click("summary.btn-ghost-danger")
+		v.click("summary.btn-outline-danger")
 		s.granted(t, desk, mailbox.VerdictMatch)
 		v.click(`form[action$="/revoke"] button`)
 		v.awaitText(".alert", "The authorisation was ended")

@@ -62,7 +62,7 @@ func submissionPages(t *testing.T, chromium *testbed.Browser) {
 		s.settlesAs(t, v, outbox.Queued)
 		v.open(v.Address(t)) // which may have been shown while it was being tried
 		v.heading("The printer")
-		v.tabTo("summary.btn-ghost-danger")
+		v.tabTo("summary.btn-outline-danger")
 		v.outlined()
 		v.keys(enter)
 		v.says(v.evaluate(`document.querySelector(".mg-confirm").innerText`), "is not sent", "Call off the message to "+directory.StoryAdele)

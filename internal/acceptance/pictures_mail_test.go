@@ -103,7 +103,7 @@ func (w *walk) submissions(v *visitor) {
 	}))
 	w.see(v, "/submissions", "Submissions", "submissions")
 	w.see(v, "/submissions/"+waits.ID, "Scan of the second floor", "submission-waits")
-	v.click("summary.btn-ghost-danger")
+	v.click("summary.btn-outline-danger")
 	w.take(v, "submission-cancel")
 	w.see(v, "/submissions/"+twice.ID, "On a broken wire", "submission-failed")
 }

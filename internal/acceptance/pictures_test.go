@@ -305,7 +305,7 @@ func (w *walk) mailboxes() {
 	w.take(v, "mailbox-suspends")
 
 	v.open(w.mailboxPage(desk.Address))
-	v.click("summary.btn-ghost-danger")
+	v.click("summary.btn-outline-danger")
 	v.heading(desk.Address)
 	w.take(v, "mailbox-end")
 	must(w.t, w.box.World().RevokeSessions(directory.StoryDesk))

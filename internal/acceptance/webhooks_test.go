@@ -116,7 +116,7 @@ func webhookPages(t *testing.T, chromium *testbed.Browser) {
 			return err == nil && len(waiting) == 2 && waiting[1].Delivery.Attempts == 1
 		})
 		v.open(s.base + "/webhooks/service-desk?show=pending")
-		v.says(v.heading("service-desk"), "Waiting (2)", "tried again", "The receiver answered 500", "waits", "none yet")
+		v.says(v.heading("service-desk"), "Waiting (2)", "not taken yet", "The receiver answered 500", "waits", "none yet")
 		v.clean()
 		v.click("tbody tr:last-child a")
 		v.says(v.heading("message.received"), "The first message arrived.", "The desk is closed.", "webhook-id", "webhook-signature", `"type": "message.received"`, "Try it now")
@@ -183,7 +183,7 @@ func webhookPages(t *testing.T, chromium *testbed.Browser) {
 		v.fill("#mailboxes", "")
 		v.click(".card-footer button")
 		v.awaitText(`[role="status"]`, "The webhook was changed")
-		v.says(v.heading("service-desk"), "all, and what is about none")
+		v.says(v.heading("service-desk"), "all, and events that are about no mailbox")
 		v.click(`details:has(form[action$="/disable"]) summary`)
 		v.click(`form[action$="/disable"] button`)
 		v.awaitText(`[role="status"]`, "The webhook is off")

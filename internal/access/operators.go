@@ -152,7 +152,8 @@ func (a *Access) CompleteSetup(ctx context.Context, link, name, password string,
 	if l.Operator != "" {
 		name = l.Operator
 	}
-	if name, err = nameOf(name); err != nil {
+	name, err = nameOf(name)
+	if err = fault.Join(err, checkPassword(password)); err != nil {
 		return SignedIn{}, err
 	}
 	encoded, err := a.hashPassword(ctx, password)

@@ -1,12 +1,14 @@
 package access_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/mailgrant/mailgrant/internal/access"
 	"github.com/mailgrant/mailgrant/internal/event"
+	"github.com/mailgrant/mailgrant/internal/fault"
 )
 
 func TestSetup(t *testing.T) {
@@ -191,5 +193,18 @@ func TestLocalLogin_Off(t *testing.T) {
 	wants(t, err, "session.unknown")
 	if needed, err := off.NeedsSetup(t.Context()); needed || err != nil {
 		t.Errorf("set-up is needed: %v, %v", needed, err)
+	}
+}
+
+func TestCompleteSetup_NamesBothMistakes(t *testing.T) {
+	t.Parallel()
+	d := open(t)
+	_, err := d.CompleteSetup(t.Context(), d.link(t), "Anna Maria!", "short", access.Visit{})
+	var fields []string
+	for _, f := range fault.All(err) {
+		fields = append(fields, f.Field)
+	}
+	if !slices.Equal(fields, []string{"name", "password"}) {
+		t.Errorf("refused are %q", fields)
 	}
 }

@@ -38,10 +38,10 @@ const MinPassword = 12
 // maxPassword is the most bytes of a password.
 const maxPassword = 1024
 
-// hashPassword gives the encoded Argon2id hash of a password.
-func hashPassword(c cost, password string) (string, error) {
+// checkPassword refuses a password that is too short or too long.
+func checkPassword(password string) error {
 	if len(password) > maxPassword {
-		return "", &fault.Error{
+		return &fault.Error{
 			ID: "access.long_password", Kind: fault.Invalid, Field: "password",
 			Text:   fmt.Sprintf("The password has %d bytes; at most %d are allowed.", len(password), maxPassword),
 			Who:    []fault.Who{fault.Operator},
@@ -49,12 +49,20 @@ func hashPassword(c cost, password string) (string, error) {
 		}
 	}
 	if n := utf8.RuneCountInString(password); n < MinPassword {
-		return "", &fault.Error{
+		return &fault.Error{
 			ID: "access.weak_password", Kind: fault.Invalid, Field: "password",
 			Text:   fmt.Sprintf("The password has %d characters; at least %d are needed.", n, MinPassword),
 			Who:    []fault.Who{fault.Operator},
 			Remedy: "Choose a longer one: a sentence is easiest to remember.",
 		}
+	}
+	return nil
+}
+
+// hashPassword gives the encoded Argon2id hash of a password.
+func hashPassword(c cost, password string) (string, error) {
+	if err := checkPassword(password); err != nil {
+		return "", err
 	}
 	salt := make([]byte, argonSalt)
 	if _, err := rand.Read(salt); err != nil {

@@ -3,6 +3,7 @@ package connect
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"slices"
 	"time"
 
@@ -144,6 +145,7 @@ type Description struct {
 	Principal     string // whose sign-in is expected
 	Delegated     bool   // Principal acts for the mailbox
 	ProviderTitle string // "Contoso mail": the kind's title for people
+	SignsInAt     string // what they know the place by where they sign in: its host, or the title where that says more
 	ProviderName  string
 	Permissions   []string // what is going to be asked, in words
 	AttemptsLeft  int
@@ -152,6 +154,15 @@ type Description struct {
 	MaySelect     bool     // an account picker can be asked for
 	SignOutURL    string   // where the provider ends its session in this browser; empty: not known
 	RequestedBy   string   // the operator who made the link
+}
+
+// signsInAt names the place where people sign in: of a kind that serves one
+// organisation's own issuer, the issuer's host.
+func signsInAt(kind provider.Kind, reg provider.Registration) string {
+	if u, err := url.Parse(reg.Issuer); err == nil && u.Host != "" {
+		return u.Host
+	}
+	return kind.Traits().Title
 }
 
 // Describe gives what a link's page shows. A link that is spent, expired or
@@ -167,7 +178,7 @@ func (l *Links) Describe(ctx context.Context, secret string) (Description, error
 	}
 	d := Description{
 		LinkID: link.ID, State: link.State, Mailbox: m.Address, Principal: m.Principal(), Delegated: m.ActsAs.Delegate() != "",
-		ProviderTitle: kind.Traits().Title, ProviderName: reg.Name, Permissions: permissions(m),
+		ProviderTitle: kind.Traits().Title, SignsInAt: signsInAt(kind, reg), ProviderName: reg.Name, Permissions: permissions(m),
 		AttemptsLeft: max(0, MaxAttempts-link.Attempts), ExpiresAt: link.ExpiresAt, Last: link.LastAttempt,
 		MaySelect: allows(kind, provider.PromptSelectAccount), RequestedBy: link.CreatedBy.Name,
 	}

@@ -121,15 +121,15 @@ func checkCA(field, text string) error {
 			break
 		}
 		if block.Type != "CERTIFICATE" {
-			return wrong("tls.ca", field, fmt.Sprintf("The file of trusted authorities holds a “%s”.", fault.Shorten(block.Type, 40)), "Give certificates only, in PEM form; never a private key.")
+			return wrong("tls.ca", field, fmt.Sprintf("What is given as trusted authorities holds a “%s”.", fault.Shorten(block.Type, 40)), "Give certificates only, in PEM form; never a private key.")
 		}
 		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
-			return wrong("tls.ca", field, "The file of trusted authorities holds a damaged certificate.", "Give the certificate of the authority in PEM form.")
+			return wrong("tls.ca", field, "What is given as trusted authorities holds a damaged certificate.", "Give the certificate of the authority in PEM form.")
 		}
 		n++
 	}
 	if strings.TrimSpace(text) != "" && n == 0 {
-		return wrong("tls.ca", field, "The file of trusted authorities holds no certificate.", "Give the certificate of the authority in PEM form: it begins with -----BEGIN CERTIFICATE-----.")
+		return wrong("tls.ca", field, "What is given as trusted authorities holds no certificate.", "Give the certificate of the authority in PEM form: it begins with -----BEGIN CERTIFICATE-----.")
 	}
 	return nil
 }

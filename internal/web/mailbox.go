@@ -94,12 +94,14 @@ func (p *Pages) mailboxView(r *http.Request) (mailboxView, error) {
 	m := l.Mailbox
 	v := mailboxView{
 		frame: p.frame(r, m.Address), Now: p.Now(), Address: m.Address, Provider: m.Provider, Title: m.Provider,
-		Expects: m.Principal(), Delegate: m.ActsAs.Delegate() != "", Paused: m.Paused, Receive: receiveWords(m), Send: sendWords(m),
+		Expects: m.Principal(), Delegate: m.ActsAs.Delegate() != "", Paused: m.Paused, Receive: receiveWords(m), Send: sendWords(m), Settings: m,
 		Profile: m.Profile, After: disposalWords(m), LastMail: l.LastMailAt, Standing: l.Standing(), State: standingBadge(l.Standing()), Trouble: diagnose.Trouble(l),
 		Waits: l.Quarantine != nil,
 	}
-	if kind, _, err := p.Connect.Mailboxes.Presets(ctx, m.Provider); err == nil {
+	if kind, record, err := p.Connect.Mailboxes.Presets(ctx, m.Provider); err == nil {
 		v.Title = kind.Traits().Title
+		receive, send := m.Endpoints(kind, record)
+		v.ReceiveAt, v.SendAt = serverWords(receive), serverWords(send)
 	}
 	g, err := p.Reads.Grant(ctx, m.ID)
 	switch {
@@ -126,6 +128,14 @@ func (p *Pages) mailboxView(r *http.Request) (mailboxView, error) {
 		v.Timeline = append(v.Timeline, rowOf(e).on(mailboxPath(m.Address)))
 	}
 	return v, nil
+}
+
+// serverWords is where a protocol is spoken.
+func serverWords(at *protocol.Endpoint) string {
+	if at == nil {
+		return ""
+	}
+	return serverView{at.Host, at.Port, string(at.TLS)}.String()
 }
 
 func (v *mailboxView) fillGrant(m mailbox.Mailbox, g mailbox.Grant) {

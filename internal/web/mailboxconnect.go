@@ -3,7 +3,10 @@ package web
 import (
 	"bytes"
 	"net/http"
+	"net/netip"
+	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/a-h/templ"
@@ -250,4 +253,19 @@ func troubleOf(l mailbox.Listed) diagnose.Matter {
 		return *m
 	}
 	return diagnose.Matter{}
+}
+
+// onThisMachine reports whether a link leads to the machine it is opened on.
+func onThisMachine(link string) bool {
+	host := hostOf(link)
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || strings.HasSuffix(host, ".localhost") || err == nil && ip.IsLoopback()
+}
+
+func hostOf(link string) string {
+	u, err := url.Parse(link)
+	if err != nil {
+		return ""
+	}
+	return strings.ToLower(u.Hostname())
 }

@@ -102,6 +102,8 @@ func (p *Pages) mailboxNew(w http.ResponseWriter, r *http.Request) {
 			bad := *fault.Of(err)
 			bad.Field = "address"
 			v.Form = v.Form.refused(&bad)
+		} else if _, err := p.Connect.Mailboxes.Get(r.Context(), v.Form.value("address")); err == nil {
+			v.Form = v.Form.refused(wrongField("address", "The mailbox "+v.Form.value("address")+" is here already.", "Change the one that exists, on its own page, or delete it first."))
 		} else {
 			v.Step = 2
 		}

@@ -224,15 +224,18 @@ func afterWords(done string, box mailbox.Mailbox) (words string, refused bool) {
 }
 
 // handedWords is how far a delivery has come.
-func handedWords(h webhook.Handed) badge {
+func handedWords(now time.Time, h webhook.Handed) badge {
 	switch h.State {
 	case webhook.Delivered:
 		return badge{"delivered", "green"}
 	case webhook.Parked:
 		return badge{"parked", "red"}
 	}
-	if h.Attempts > 0 {
-		return badge{"tried again", "yellow"}
+	switch {
+	case h.Attempts > 0 && h.NextAttemptAt.After(now):
+		return badge{"next try " + ago(now, h.NextAttemptAt), "yellow"}
+	case h.Attempts > 0:
+		return badge{"tried next", "yellow"}
 	}
 	return badge{"waits", "secondary"}
 }

@@ -715,7 +715,7 @@ func dayCard(c chartView) templ.Component {
 			templ_7745c5c3_Var31 = templ.NopComponent
 		}
 		ctx = templ.ClearChildren(ctx)
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 63, "<section class=\"card h-100\" aria-labelledby=\"day\"><div class=\"card-body\"><h2 class=\"h3\" id=\"day\">The last 24 hours</h2><div class=\"row\"><div class=\"col-sm-6\"><p class=\"mb-1\"><strong>")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 63, "<section class=\"card h-100\" aria-labelledby=\"day\"><div class=\"card-body\"><h2 class=\"h3\" id=\"day\">The last 24 hours</h2><div class=\"row gy-3\"><div class=\"col-sm-6\"><p class=\"mb-1\"><strong>")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

@@ -38,7 +38,7 @@ func (p *Pages) ownerShow(w http.ResponseWriter, r *http.Request) {
 func (p *Pages) ownerView(r *http.Request, link string, d connect.Description) ownerView {
 	v := ownerView{
 		frame: p.frame(r, "Connect "+d.Mailbox), Now: p.Now(), State: d.State, Link: "/authorize/" + link,
-		Mailbox: d.Mailbox, Principal: d.Principal, Delegate: d.Delegated, Provider: d.ProviderTitle,
+		Mailbox: d.Mailbox, Principal: d.Principal, Delegate: d.Delegated, Provider: d.SignsInAt,
 		Permissions: d.Permissions, AttemptsLeft: d.AttemptsLeft, Expires: d.ExpiresAt, SignOut: d.SignOutURL,
 	}
 	if o := d.Last; o != nil {

@@ -177,7 +177,7 @@ func (p *Pages) setup(w http.ResponseWriter, r *http.Request) {
 		p.show(w, r, http.StatusGone, setupPage(setupView{frame: p.narrow(r, "Set up"), Spent: true}))
 	case f.Kind == fault.Invalid:
 		p.show(w, r, http.StatusUnprocessableEntity, setupPage(setupView{
-			frame: p.narrow(r, "Set up"), Link: link, For: l.Operator, Name: fault.Shorten(name, 64), Field: f.Field, Problem: f.Text, Remedy: f.Remedy,
+			frame: p.narrow(r, "Set up"), Link: link, For: l.Operator, Form: form{Values: map[string][]string{"name": {fault.Shorten(name, 64)}}}.refused(err),
 		}))
 	default:
 		p.fail(w, r, err)

@@ -195,7 +195,7 @@ func whoOf(e event.Event) []fault.Who {
 
 func submissionNotices(done string) string {
 	return map[string]string{
-		"accepted": "The message was accepted. It is sent now, and again and again where the mail server says “later”.",
+		"accepted": "The message was accepted. It is being sent now; where the mail server says “later”, it is tried again by itself.",
 		"again":    "This is the new submission; the old one stays as it is.",
 		"retry":    "It is tried at once.",
 		"cancel":   "The message is called off and will not be sent.",

@@ -132,10 +132,7 @@ type setupView struct {
 	frame
 	Link    string
 	For     string // whom the link was made for; empty: they choose a name
-	Name    string
-	Field   string
-	Problem string
-	Remedy  string
+	Form    form // the name as it was typed, and what is wrong with name and password
 	Spent   bool
 }
 
@@ -164,6 +161,9 @@ type mailboxView struct {
 	Paused    bool
 	HasGrant  bool
 	Receive   string
+	ReceiveAt string // the server, its port and encryption; empty: not known
+	SendAt    string
+	Settings  mailbox.Mailbox
 	Send      string
 	After     string // what happens to a message after it was received
 	Profile   string

@@ -107,7 +107,7 @@ func deliveryRowOf(r webhook.Recorded, off bool, now time.Time) deliveryRow {
 	case off || d.Attempts == 0:
 		row.State, row.Replay = badge{"waits", "secondary"}, ""
 	case d.NextAttemptAt.After(now):
-		row.State, row.Next, row.Replay = badge{"tried again", "yellow"}, d.NextAttemptAt, "Try it now"
+		row.State, row.Next, row.Replay = badge{"not taken yet", "yellow"}, d.NextAttemptAt, "Try it now"
 	default:
 		row.State, row.Replay = badge{"tried next", "yellow"}, ""
 	}

@@ -145,6 +145,15 @@ func eventFamilies(f form) []eventFamily {
 	return all
 }
 
+// about says what a family is about, in words; empty where there are none.
+func (e eventFamily) about() string {
+	return map[string]string{
+		"authorization": "links, and whoever opens them", "broker": "the process that renews access tokens",
+		"fetch": "receiving mail", "grant": "authorisations, and how they last", "keys": "the keys that seal stored secrets", "mailbox": "mailboxes and their settings",
+		"message": "received mail", "operator": "people who sign in here", "provider": "providers and their settings", "submission": "mail that is sent", "webhook": "webhooks",
+	}[e.Name]
+}
+
 // chosen says what of a family is chosen, in words; empty for nothing.
 func (e eventFamily) chosen() string {
 	switch {

@@ -1007,7 +1007,7 @@ func webhookFacts(v webhookView) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = several(v.Hook.Mailboxes, "all, and what is about none").Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = several(v.Hook.Mailboxes, "all, and events that are about no mailbox").Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
