@@ -180,7 +180,6 @@ func resourceFields() map[string]field {
 		"Matter.provider":                   {"The provider that it is about.", nil},
 		"Matter.app":                        {"The app that it is about.", nil},
 		"Matter.webhook":                    {"The webhook that it is about.", nil},
-		"Matter.app":                        {"The app that it is about.", nil},
 		"Matter.title":                      {"What needs attention.", nil},
 		"Matter.ended":                      {"Until has passed.", nil},
 		"MailboxStatus.state":               {"Where the mailbox stands, in one word.", "connected"},
