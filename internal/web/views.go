@@ -130,10 +130,10 @@ type signInView struct {
 // setupView makes an operator through the set-up link.
 type setupView struct {
 	frame
-	Link    string
-	For     string // whom the link was made for; empty: they choose a name
-	Form    form // the name as it was typed, and what is wrong with name and password
-	Spent   bool
+	Link  string
+	For   string // whom the link was made for; empty: they choose a name
+	Form  form   // the name as it was typed, and what is wrong with name and password
+	Spent bool
 }
 
 // mailboxView is one mailbox.

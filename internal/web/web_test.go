@@ -49,7 +49,9 @@ func (k kind) Verify(context.Context, provider.Registration) error {
 	return &fault.Error{ID: "oauth.unknown_tenant", Kind: fault.Refused, Text: fmt.Sprintf("The tenant is unknown, it said %d times.", k.asked.Add(1)), Remedy: "Correct it.", Who: []fault.Who{fault.Operator}}
 }
 
-func (kind) Mail(provider.Record, protocol.Name) protocol.Endpoint { return protocol.Endpoint{Host: "mail.example"} }
+func (kind) Mail(provider.Record, protocol.Name) protocol.Endpoint {
+	return protocol.Endpoint{Host: "mail.example"}
+}
 
 func (kind) Traits() provider.Traits { return provider.Traits{Kind: "double", Title: "Contoso Mail"} }
 
