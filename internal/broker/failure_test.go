@@ -193,7 +193,7 @@ func TestFailure_OfOneResourceIsNotMendedByTheOthers(t *testing.T) {
 		}
 		stays("while mail is backed off")
 		b.Refused(t.Context(), "desk", "graph", seal.NewSecret("A2-graph"))
-		time.Sleep(failing.NextRefreshAt.Sub(time.Now()) + time.Second)
+		time.Sleep(time.Until(failing.NextRefreshAt) + time.Second)
 		stays("once mail is due")
 		if slices.Contains(h.store.kinds(), event.GrantRecovered) {
 			t.Error("it was told that the renewal works again")
