@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -100,6 +101,9 @@ func (s *pass) position(ctx context.Context, folder string) error {
 	return nil
 }
 
+// mostForgotten bounds one transaction: it holds the mailbox's lease while it lasts.
+const mostForgotten = 500
+
 // remember tells a server without lasting numbers what was handed on.
 func (s *pass) remember(ctx context.Context, folder string) error {
 	snapshot, ok := s.reading.(protocol.Snapshot)
@@ -112,10 +116,12 @@ func (s *pass) remember(ctx context.Context, folder string) error {
 		return err
 	}
 	gone := snapshot.Remember(handed, max(highest, s.cursors[folder].UID))
-	if len(gone) == 0 {
-		return nil
+	for some := range slices.Chunk(gone, mostForgotten) {
+		if err := s.Store.Forget(ctx, s.box.ID, s.fence.Load(), folder, validity, some); err != nil {
+			return err
+		}
 	}
-	return s.Store.Forget(ctx, s.box.ID, s.fence.Load(), folder, validity, gone)
+	return nil
 }
 
 // handing gathers messages for one transaction while those before them are stored:

@@ -71,7 +71,7 @@ func (s *Store) ClaimHead(ctx context.Context, webhookID, mailboxID, owner strin
 func (s *Store) SettleDelivery(ctx context.Context, v webhook.Settlement) error {
 	return s.change(ctx, "settle a delivery", func(t *tx) error {
 		if v.Disable != "" {
-			if _, err := t.placeUnplaced(); err != nil {
+			if err := t.placeUnplaced(); err != nil {
 				return err
 			}
 		}

@@ -129,7 +129,7 @@ func (s *Store) ReplayParked(ctx context.Context, webhookID string, queues int, 
 	var replayed int
 	err := s.change(ctx, "replay parked deliveries", func(t *tx) error {
 		replayed = 0
-		if _, err := t.placeUnplaced(); err != nil {
+		if err := t.placeUnplaced(); err != nil {
 			return err
 		}
 		var mailboxes []string

@@ -100,62 +100,71 @@ func (s *Store) placeLeft(ctx context.Context) error {
 
 func (s *Store) placeAll(ctx context.Context) error {
 	for {
-		placed := 0
+		taken := 0
 		err := s.change(ctx, "put events into the timeline", func(t *tx) error {
 			var err error
-			placed, err = t.placeUnplaced()
+			taken, err = t.placeSome()
 			return err
 		})
-		if err != nil || placed < mostPlaced {
+		if err != nil || taken < mostPlaced {
 			return err
 		}
 	}
 }
 
-// placeUnplaced places events that are committed, and gives how many. Until it ends
-// no other transaction may. Who changes what webhooks there are, or the queues of
-// many mailboxes, begins with it: what happened before goes to those that listened
+// placeUnplaced places all events that are committed. Until it ends no other
+// transaction may. Who changes what webhooks there are, or the queues of many
+// mailboxes, begins with it: what happened before goes to those that listened
 // before, and nobody waits in a circle for the rows of queues.
-func (t *tx) placeUnplaced() (int, error) {
+func (t *tx) placeUnplaced() error {
+	for {
+		if taken, err := t.placeSome(); err != nil || taken < mostPlaced {
+			return err
+		}
+	}
+}
+
+// placeSome places the oldest mostPlaced of them, and gives how many there were.
+func (t *tx) placeSome() (int, error) {
 	if t.s.dialect.oneWriter {
 		return 0, nil
 	}
 	if _, err := t.exec(t.s.dialect.onePlacer); err != nil {
 		return 0, err
 	}
-	events, err := t.unplaced()
+	taken, events, err := t.unplaced()
 	if err != nil || len(events) == 0 {
-		return 0, err
+		return taken, err
 	}
-	return len(events), t.place(events)
+	return taken, t.place(events)
 }
 
 // unplaced takes the oldest unplaced events. Changes of one mailbox that followed
 // one another are in their order. One that was written twice, by somebody who did
-// not learn that it was committed, stands once.
-func (t *tx) unplaced() ([]event.Event, error) {
+// not learn that it was committed, stands once, though it is counted as taken.
+func (t *tx) unplaced() (taken int, events []event.Event, err error) {
 	type entry struct {
 		number int64
 		event.Event
 	}
 	var found []entry
-	err := t.rows(`
+	err = t.rows(`
 		DELETE FROM unplaced_events WHERE entry IN (SELECT entry FROM unplaced_events ORDER BY entry LIMIT $1)
 		RETURNING entry, EXISTS (SELECT 1 FROM events e WHERE e.id = unplaced_events.id), `+eventColumns, []any{mostPlaced}, func(row scanner) error {
 		var e entry
 		var placed bool
 		err := row.Scan(append([]any{&e.number, &placed}, scanEvent(&e.Event)...)...)
+		taken++
 		if !placed {
 			found = append(found, e)
 		}
 		return err
 	})
 	slices.SortFunc(found, func(a, b entry) int { return cmp.Compare(a.number, b.number) })
-	events := make([]event.Event, len(found))
-	for i := range found {
-		events[i] = found[i].Event
+	for _, e := range found {
+		events = append(events, e.Event)
 	}
-	return events, err
+	return taken, events, err
 }
 
 // place puts events at the end of the timeline, into the queues of the webhooks

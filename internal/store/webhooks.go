@@ -47,7 +47,7 @@ func (s *Store) Webhooks(ctx context.Context) ([]webhook.Webhook, error) {
 func (s *Store) SaveWebhook(ctx context.Context, v webhook.Saving) error {
 	w := v.Webhook
 	return s.change(ctx, "save the webhook", func(t *tx) error {
-		if _, err := t.placeUnplaced(); err != nil {
+		if err := t.placeUnplaced(); err != nil {
 			return err
 		}
 		record, err := text(w)
@@ -117,7 +117,7 @@ func (s *Store) ForgetSecrets(ctx context.Context, now time.Time) error {
 // DeleteWebhook implements webhook.Store. What was queued for it goes with it.
 func (s *Store) DeleteWebhook(ctx context.Context, name string, e event.Event) error {
 	return s.change(ctx, "remove the webhook", func(t *tx) error {
-		if _, err := t.placeUnplaced(); err != nil {
+		if err := t.placeUnplaced(); err != nil {
 			return err
 		}
 		n, err := t.exec("DELETE FROM webhooks WHERE name = $1", name)

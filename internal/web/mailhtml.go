@@ -21,51 +21,72 @@ import (
 // and the like), meta (refresh), base, and frames, to whose servers it connects
 // before it asks the policy. Whatever else loads is refused by the frame's policy.
 //
+// It reads the message as a browser without scripts does, and writes what it has
+// read: a link cannot hide in what one of them takes for text and the other for
+// elements. What may hold such text goes with its content.
+//
 // A picture that the message names by its Content-ID (RFC 2392) is replaced by
-// what picture gives for it; empty leaves it as it is.
+// what picture gives for it; empty leaves it as it is. Empty where the HTML is
+// nested too deep to be read.
 func quiet(document string, picture func(contentID string) string) string {
+	root, err := html.ParseWithOptions(strings.NewReader(document), html.ParseOptionEnableScripting(false))
+	if err != nil {
+		return ""
+	}
+	hush(root)
+	for n := range root.Descendants() {
+		showPictures(n, picture)
+	}
 	var out strings.Builder
-	for z := html.NewTokenizer(strings.NewReader(document)); ; {
-		kind := z.Next()
-		if kind == html.ErrorToken {
-			return out.String()
+	if err := html.Render(&out, root); err != nil {
+		return ""
+	}
+	return out.String()
+}
+
+// hush removes what is loud below a node. The parser bounds how deep that is.
+func hush(n *html.Node) {
+	for child := n.FirstChild; child != nil; {
+		next := child.NextSibling
+		if loud(child) {
+			n.RemoveChild(child)
+		} else {
+			hush(child)
 		}
-		raw := string(z.Raw())
-		if kind == html.StartTagToken || kind == html.EndTagToken || kind == html.SelfClosingTagToken {
-			name, more := z.TagName()
-			switch string(name) {
-			case "link", "meta", "base", "iframe", "frame", "object", "embed":
-				continue
-			}
-			if more && kind != html.EndTagToken {
-				raw = withPictures(z, html.Token{Type: kind, Data: string(name)}, raw, picture)
-			}
-		}
-		out.WriteString(raw)
+		child = next
 	}
 }
 
-// withPictures gives a tag with its pictures in it; raw, as it came, where it
-// names none.
-func withPictures(z *html.Tokenizer, tag html.Token, raw string, picture func(string) string) string {
-	found := false
-	for more := true; more; {
-		var key, value []byte
-		key, value, more = z.TagAttr()
-		a := html.Attribute{Key: string(key), Val: string(value)}
-		if a.Key == "src" && tag.Data == "img" || a.Key == "background" {
-			if id, is := contentID(a.Val); is {
-				if data := picture(id); data != "" {
-					a.Val, found = data, true
-				}
+// loud says whether an element makes a browser ask somebody, or may hide one that does.
+func loud(n *html.Node) bool {
+	if n.Type == html.CommentNode {
+		return true
+	}
+	if n.Type != html.ElementNode {
+		return false
+	}
+	switch n.Data {
+	case "link", "meta", "base", "iframe", "frame", "frameset", "object", "embed", "script", "noembed", "noframes", "noscript", "plaintext", "xmp", "template":
+		return true
+	}
+	return n.Data == "style" && n.Namespace != "" // text here, elements in SVG
+}
+
+// showPictures puts pictures of the message into an element that names them.
+func showPictures(n *html.Node, picture func(string) string) {
+	if n.Type != html.ElementNode {
+		return
+	}
+	for i, a := range n.Attr {
+		if a.Key != "background" && (a.Key != "src" || n.Data != "img") {
+			continue
+		}
+		if id, is := contentID(a.Val); is {
+			if data := picture(id); data != "" {
+				n.Attr[i].Val = data
 			}
 		}
-		tag.Attr = append(tag.Attr, a)
 	}
-	if !found {
-		return raw
-	}
-	return tag.String()
 }
 
 // contentID reads a cid URL (RFC 2392 section 2).

@@ -26,6 +26,9 @@ func (s *session) Dispose(ctx context.Context, uids []uint32, what protocol.Disp
 }
 
 func (s *session) remove(ctx context.Context, uids []uint32) error {
+	if s.taken { // QUIT must not speak for messages that are not stored yet
+		s.drop()
+	}
 	if !s.listed {
 		if err := s.look(ctx); err != nil {
 			return err
@@ -42,19 +45,17 @@ func (s *session) remove(ctx context.Context, uids []uint32) error {
 		if !wanted[e.uid] {
 			continue
 		}
-		for _, number := range e.numbers {
-			err := s.mark(ctx, number)
-			var no *refusal
-			switch {
-			case err == nil:
-				marked = true
-			case errors.As(err, &no) && vanished(no.reply):
-			case errors.As(err, &no) && match(no.reply, l.delay) == nil:
-				refused = notDeleted(no)
-			default:
-				s.drop() // and so nothing is deleted
-				return l.classify(err)
-			}
+		err := s.mark(ctx, e.numbers[0]) // the one that was fetched; others of its name may differ
+		var no *refusal
+		switch {
+		case err == nil:
+			marked = true
+		case errors.As(err, &no) && vanished(no.reply):
+		case errors.As(err, &no) && match(no.reply, l.delay) == nil:
+			refused = notDeleted(no)
+		default:
+			s.drop() // and so nothing is deleted
+			return l.classify(err)
 		}
 	}
 	if !marked {
@@ -82,5 +83,5 @@ func (s *session) mark(ctx context.Context, number int) error {
 // drop ends the connection without QUIT.
 func (s *session) drop() {
 	_ = s.line.conn.Close() // it is given up either way
-	s.line, s.listed = nil, false
+	s.line, s.listed, s.taken = nil, false, false
 }

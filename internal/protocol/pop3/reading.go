@@ -34,6 +34,7 @@ type session struct {
 
 	line   *line // nil between two looks
 	listed bool  // the mailbox was listed by this line: its numbers hold, and it shows nothing newer
+	taken  bool  // a message was fetched by this line
 
 	looked   bool    // entries are of a look that is not over
 	entries  []entry // in order of UID
@@ -153,12 +154,17 @@ func (s *session) look(ctx context.Context) error {
 	return nil
 }
 
-// release ends the connection, and so the lock on the mailbox.
+// release ends the connection, and so the lock on the mailbox. It says QUIT only
+// where nothing was fetched: there are servers that delete at QUIT what was (RFC
+// 1939 section 8), and nobody here knows yet whether it is stored.
 func (s *session) release() {
-	if s.line != nil {
+	if s.line == nil {
+		return
+	}
+	if !s.taken {
 		s.line.quit()
 	}
-	s.line, s.listed = nil, false
+	s.drop()
 }
 
 // Since yields messages above a UID; see protocol.Reading. A look is over when
@@ -250,6 +256,7 @@ func (s *session) hand(ctx context.Context, e entry, sizes map[int]int64, yield 
 	if size > MaxMessage {
 		return true, yield(out)
 	}
+	s.taken = true
 	err := s.line.conn.Bounded(ctx, fetchTimeout, func() error {
 		if _, err := s.line.ask(fmt.Sprintf("RETR %d", number)); err != nil {
 			return err
