@@ -59,6 +59,16 @@ func TestStart_AfterARefusedPrompt(t *testing.T) {
 	if got := b.idp.asked[1].Force; got != provider.PromptLogin {
 		t.Errorf("the next attempt forces %q, want login", got)
 	}
+	// What the remedy names for a provider that refuses that too.
+	s := contoso()
+	s.Record.Prompt = provider.PromptOmit
+	if _, _, err := b.Providers.Save(b.ctx, s, operator); err != nil {
+		t.Fatal(err)
+	}
+	b.startAs(secret, connect.Choice{SelectAccount: true})
+	if got := b.idp.asked[2].Force; got != "" {
+		t.Errorf("prompt: omit is overridden by %q", got)
+	}
 }
 
 func TestStart_TheOperatorsPromptWins(t *testing.T) {

@@ -96,10 +96,12 @@ func attemptText(m mailbox.Mailbox, prompt provider.Prompt) string {
 // decidePrompt gives what to force, for another attempt, and what is going to be
 // sent in effect. There is always a decision. A prompt that the last attempt was
 // refused for is not sent again: login is the one that every provider has to
-// know. Else the operator's own choice wins, but for omit, which would let the
+// know, and omit, where the operator chose it since, sends none. Else the operator's own choice wins, but for omit, which would let the
 // browser's session sign the same person in again; there the kind decides.
 func decidePrompt(ctx context.Context, kind provider.Kind, reg provider.Registration, choice Choice, last *Outcome) (force, effective provider.Prompt) {
 	switch {
+	case last != nil && last.Cause == causePrompt && reg.Prompt == provider.PromptOmit:
+		return "", provider.PromptOmit
 	case last != nil && last.Cause == causePrompt:
 		return provider.PromptLogin, provider.PromptLogin
 	case choice.SelectAccount && (reg.Prompt == "" || reg.Prompt == provider.PromptOmit):
