@@ -61,7 +61,9 @@ func StartChromium(t testing.TB, options ChromiumOptions) *Browser {
 		chromedp.Env("HOME="+home, "XDG_CONFIG_HOME="+home, "XDG_CACHE_HOME="+home, "TMPDIR="+home),
 		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-quic", true),
 		chromedp.Flag("no-pings", true), chromedp.Flag("lang", "en-US"),
-		// Keys and clicks that come before a page's first frame are dropped otherwise, which a slow machine shows.
+		// What is scrolled to is there at once: a click aims at where an element is, and on a slow machine misses one that still moves.
+		chromedp.Flag("force-prefers-reduced-motion", true),
+		// Keys and clicks that come before a page's first frame are dropped otherwise.
 		chromedp.Flag("allow-pre-commit-input", true))
 	if os.Geteuid() == 0 {
 		flags = append(flags, chromedp.NoSandbox)
