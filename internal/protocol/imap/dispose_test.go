@@ -56,6 +56,29 @@ func TestDispose_WithoutTheExtensionsLosesNothing(t *testing.T) {
 	}
 }
 
+// What a server can do is what it says after the sign-in: Exchange has MOVE only
+// then, and a message copied in its place stands twice when the process dies
+// before it is deleted.
+func TestDispose_GoesByWhatTheServerCanAfterTheSignIn(t *testing.T) {
+	t.Parallel()
+	script := replies(map[string]string{"CAPABILITY": "* CAPABILITY IMAP4rev1 AUTH=XOAUTH2 SASL-IR MOVE\r\nTAG OK done\r\n", "UID MOVE 7": "TAG OK done\r\n", "UID COPY": ""})
+	script.Greeting = "* OK [CAPABILITY IMAP4rev1 AUTH=XOAUTH2 SASL-IR] ready\r\n"
+	at := plain(script.Start(t))
+	for range 300 { // of which some meet the moment in between
+		r, err := imap.New().OpenReader(protocoltest.Context(t), at, protocoltest.Owner(protocoltest.Adele))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err = r.Select(protocoltest.Context(t), "INBOX"); err == nil {
+			err = r.Dispose(protocoltest.Context(t), []uint32{7}, protocol.Disposal{Act: protocol.DisposeMove, Target: "Done"})
+		}
+		_ = r.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestOpen_RefusesAServerThatAsksNobodyWhoTheyAre(t *testing.T) {
 	t.Parallel()
 	port := protocoltest.Script{Greeting: "* PREAUTH welcome\r\n"}.Start(t)

@@ -226,9 +226,11 @@ func (s *session) signIn(ctx context.Context, login protocol.Login, climb protoc
 		if err != nil {
 			return "", s.refused(err, login.User, bearer)
 		}
-		if err := s.await(ctx, commandTimeout, func() error {
-			s.caps = s.client.Caps()
-			return nil
+		// Asked anew (RFC 9051 section 6.2.2), and not of what the client remembers: for a
+		// moment that is still of before the sign-in, without MOVE at Exchange.
+		if err := s.await(ctx, commandTimeout, func() (err error) {
+			s.caps, err = s.client.Capability().Wait()
+			return err
 		}); err != nil {
 			return "", err
 		}
